@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "vellum/status.h"
+#include "vellum/types.h"
+
+namespace vellum::kv {
+
+/// A transaction; put and delete-range are commands of their own because most are.
+struct PutCommand {
+  PutRequest request;
+};
+struct DeleteRangeCommand {
+  DeleteRangeRequest request;
+};
+struct TxnCommand {
+  TxnRequest request;
+};
+/// Marks `revision` as compacted. Expired leases are proposed before it, as commands of their own.
+struct CompactCommand {
+  Revision revision = 0;
+};
+struct LeaseGrantCommand {
+  LeaseId id = 0;  ///< Chosen before proposing; never 0.
+  std::int64_t ttl_s = 0;
+};
+struct LeaseRevokeCommand {
+  LeaseId id = 0;
+};
+/// Revokes those leases that are still the incarnations named; the others are skipped without an error. One revision
+/// per lease that had keys.
+struct LeaseExpireCommand {
+  struct Entry {
+    LeaseId id = 0;
+    std::uint64_t incarnation = 0;
+  };
+  std::vector<Entry> entries;
+};
+/// Stores the remaining time of leases (0: reset to full), so that a restart does not prolong them.
+struct LeaseCheckpointCommand {
+  struct Entry {
+    LeaseId id = 0;
+    std::uint64_t incarnation = 0;
+    std::int64_t remaining_ttl_s = 0;
+  };
+  std::vector<Entry> entries;
+};
+enum class AlarmType : std::uint8_t { kNone = 0, kNoSpace = 1, kCorrupt = 2 };
+struct AlarmCommand {
+  bool activate = false;
+  AlarmType alarm = AlarmType::kNone;
+  std::uint64_t member_id = 0;
+};
+/// Remembers which revision was current at a time (seconds since 1970), for periodic compaction.
+struct SampleCommand {
+  std::int64_t wall_s = 0;
+};
+
+/// Everything that may change the store. Carries all it needs to be applied the same way at any time and place: the
+/// applier has no clock and no randomness.
+using Command = std::variant<PutCommand, DeleteRangeCommand, TxnCommand, CompactCommand, LeaseGrantCommand,
+                             LeaseRevokeCommand, LeaseExpireCommand, LeaseCheckpointCommand, AlarmCommand,
+                             SampleCommand>;
+
+/// One versioned encoding, for the `pending` row and for logs to come.
+std::string EncodeCommand(const Command& command);
+/// kDataLoss for bytes that are not a command; nested transactions are limited to a depth of 128.
+Result<Command> DecodeCommand(std::string_view bytes);
+
+struct CompactResult {
+  Revision revision = 0;  ///< The current one.
+};
+struct LeaseRevokeResult {
+  Revision revision = 0;
+};
+struct LeaseExpireResult {
+  Revision revision = 0;
+  std::int64_t expired = 0;  ///< Leases that really went.
+};
+struct AlarmResult {
+  Revision revision = 0;
+  bool changed = false;
+};
+struct Applied {
+  Revision revision = 0;
+};
+
+/// What a command answers; the alternative belongs to the command.
+using CommandResult = std::variant<PutResponse, DeleteRangeResponse, TxnResponse, CompactResult, LeaseGrantResponse,
+                                   LeaseRevokeResult, LeaseExpireResult, AlarmResult, Applied>;
+
+}  // namespace vellum::kv

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -21,7 +22,8 @@ struct DeleteRangeCommand {
 struct TxnCommand {
   TxnRequest request;
 };
-/// Marks `revision` as compacted. Expired leases are proposed before it, as commands of their own.
+/// Marks `revision` as compacted, and drops `rev` below it (a range delete) in the same batch, so that the reclaimer
+/// never writes. Expired leases are proposed before it, as commands of their own.
 struct CompactCommand {
   Revision revision = 0;
 };
@@ -56,16 +58,23 @@ struct AlarmCommand {
   AlarmType alarm = AlarmType::kNone;
   std::uint64_t member_id = 0;
 };
-/// Remembers which revision was current at a time (seconds since 1970), for periodic compaction.
+/// Remembers which revision was current at a time (seconds since 1970), for periodic compaction, and forgets the
+/// samples of before `drop_before_s`, which keeps their number bounded. Changes no revision.
 struct SampleCommand {
   std::int64_t wall_s = 0;
+  std::int64_t drop_before_s = 0;
+};
+/// From the reclaimer: the space of everything up to `compacted` has been returned. Stored (kMetaReclaimed), so that a
+/// restart does not begin again; a value below the stored one is ignored. Changes no revision. Answered by Applied.
+struct ReclaimCommand {
+  Revision compacted = 0;
 };
 
 /// Everything that may change the store. Carries all it needs to be applied the same way at any time and place: the
 /// applier has no clock and no randomness.
 using Command = std::variant<PutCommand, DeleteRangeCommand, TxnCommand, CompactCommand, LeaseGrantCommand,
                              LeaseRevokeCommand, LeaseExpireCommand, LeaseCheckpointCommand, AlarmCommand,
-                             SampleCommand>;
+                             SampleCommand, ReclaimCommand>;
 
 /// One versioned encoding, for the `pending` row and for logs to come.
 std::string EncodeCommand(const Command& command);
@@ -93,5 +102,9 @@ struct Applied {
 /// What a command answers; the alternative belongs to the command.
 using CommandResult = std::variant<PutResponse, DeleteRangeResponse, TxnResponse, CompactResult, LeaseGrantResponse,
                                    LeaseRevokeResult, LeaseExpireResult, AlarmResult, Applied>;
+
+/// Hands a command to the engine, for the parts that propose by themselves (lessor, reclaimer, automatic compaction).
+/// Must not block; `done` is called exactly once, on any thread, possibly before this returns.
+using ProposeFunction = std::function<void(Command, std::function<void(Result<CommandResult>)> done)>;
 
 }  // namespace vellum::kv

@@ -27,8 +27,7 @@ class Lessor {
     std::chrono::seconds checkpoint_ttl_min{300};  ///< Shorter leases are checkpointed only by a clean stop.
     std::chrono::seconds checkpoint_interval{300};
   };
-  /// Hands a command to the engine. Must not block.
-  using Propose = std::function<void(Command, std::function<void(Result<CommandResult>)>)>;
+  using Propose = ProposeFunction;
 
   Lessor(Options options, Propose propose);
   ~Lessor();
@@ -37,7 +36,8 @@ class Lessor {
 
   /// At opening: one call per stored lease.
   void Restore(LeaseId id, const LeaseRecord& record);
-  /// From the applier, after the group that granted or removed it has been published.
+  /// From the applier, after the group that granted or removed it has been published, but before the commands of the
+  /// group are answered: a client that has its lease may renew it at once. A lease that ended by expiry is reported too.
   void OnGranted(LeaseId id, std::int64_t ttl_s, std::uint64_t incarnation);
   void OnRevoked(LeaseId id, std::uint64_t incarnation);
 

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/metrics.h"
+#include "kv/command.h"
 #include "kv/view.h"
 #include "storage/database.h"
 #include "vellum/clock.h"
@@ -27,7 +28,10 @@ class Reclaimer {
   /// Exact number of keys of an interval, to find ranges of `latest` that hold mostly garbage.
   using CountKeys = std::function<Result<std::int64_t>(const KeyInterval&)>;
 
-  Reclaimer(Options options, storage::Database* database, std::shared_ptr<CompactionMark> mark, CountKeys count);
+  /// `propose` gets a ReclaimCommand when everything up to a revision has been reclaimed. The database must outlive
+  /// this object; `count` and `propose` are used until Stop returns.
+  Reclaimer(Options options, storage::Database* database, std::shared_ptr<CompactionMark> mark, CountKeys count,
+            ProposeFunction propose);
   ~Reclaimer();
   /// Resumes a reclaim that a stop or crash cut short (`compacted` > `reclaimed` as stored).
   void Start(Revision compacted, Revision reclaimed);

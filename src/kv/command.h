@@ -22,10 +22,16 @@ struct DeleteRangeCommand {
 struct TxnCommand {
   TxnRequest request;
 };
-/// Marks `revision` as compacted, and drops `rev` below it (a range delete) in the same batch, so that the reclaimer
-/// never writes. Expired leases are proposed before it, as commands of their own.
+/// Whose checks a compaction passes. They differ in one case: etcd accepts revision 0 on a store that was never compacted.
+enum class CompactRules : std::uint8_t {
+  kLibrary,  ///< Revisions below 1 are kInvalidArgument.
+  kEtcd,     ///< Whatever is at or below C is kCompacted, and C starts at kNeverCompacted.
+};
+/// Marks `revision` as compacted: one small batch, whatever the revision. Expired leases are proposed before it, as
+/// commands of their own; what became garbage goes later (ReclaimCommand).
 struct CompactCommand {
   Revision revision = 0;
+  CompactRules rules = CompactRules::kLibrary;
 };
 struct LeaseGrantCommand {
   LeaseId id = 0;  ///< Chosen before proposing; never 0.
@@ -53,6 +59,13 @@ struct LeaseCheckpointCommand {
   std::vector<Entry> entries;
 };
 enum class AlarmType : std::uint8_t { kNone = 0, kNoSpace = 1, kCorrupt = 2 };
+/// An alarm that is on.
+struct AlarmEntry {
+  std::uint64_t member_id = 0;
+  AlarmType alarm = AlarmType::kNone;
+
+  friend bool operator==(const AlarmEntry&, const AlarmEntry&) = default;
+};
 struct AlarmCommand {
   bool activate = false;
   AlarmType alarm = AlarmType::kNone;
@@ -64,10 +77,14 @@ struct SampleCommand {
   std::int64_t wall_s = 0;
   std::int64_t drop_before_s = 0;
 };
-/// From the reclaimer: the space of everything up to `compacted` has been returned. Stored (kMetaReclaimed), so that a
-/// restart does not begin again; a value below the stored one is ignored. Changes no revision. Answered by Applied.
+/// From the reclaimer, which itself never writes. Changes no revision. Answered by Applied.
 struct ReclaimCommand {
-  Revision compacted = 0;
+  enum class Step : std::uint8_t {
+    kBegin,     ///< Drops `rev` below `compacted` (one range delete), before its space is returned.
+    kFinished,  ///< The space has been returned: stored (kMetaReclaimed), so that a restart does not begin again.
+  };
+  Revision compacted = 0;  ///< At most the stored C: a higher one is refused. A finished one is ignored.
+  Step step = Step::kFinished;
 };
 
 /// Everything that may change the store. Carries all it needs to be applied the same way at any time and place: the
@@ -94,6 +111,8 @@ struct LeaseExpireResult {
 struct AlarmResult {
   Revision revision = 0;
   bool changed = false;
+  /// Activate: the alarm, also if it was on before. Deactivate: what was removed; empty if it was not on.
+  std::vector<AlarmEntry> alarms;
 };
 struct Applied {
   Revision revision = 0;

@@ -37,7 +37,9 @@ struct EngineOptions {
   std::size_t apply_batch_bytes_max = 64u << 20;   ///< Above it a delete range is applied in parts.
   std::size_t txn_bytes_max = 256u << 20;          ///< Above it a txn of several operations is refused.
   std::size_t group_commands_max = 4096;           ///< Commands per sync.
+  std::size_t group_bytes_max = 16u << 20;         ///< Bytes of keys and values per sync; one command may be larger.
   std::size_t proposals_max = 65536;               ///< Waiting commands; beyond: kTooManyRequests.
+  std::size_t proposals_bytes_max = 256u << 20;    ///< Bytes of keys and values that wait; beyond: the same.
   std::size_t event_ring_bytes = 64u << 20;
   std::size_t count_ring_bytes = 32u << 20;
 
@@ -80,9 +82,11 @@ class Engine {
   /// The state of the last finished group. Never null. A mutex-guarded pointer copy.
   std::shared_ptr<const View> CurrentView() const;
 
-  /// Validates (the library's texts), proposes expiry of expired leases, compacts; with `physical` waits until
-  /// the space has been reclaimed. `done` may run on any thread.
-  void Compact(Revision revision, bool physical, std::function<void(Result<CompactResult>)> done);
+  /// Validates (the library's texts), proposes expiry of up to 1,000 expired leases, compacts; with `physical` waits
+  /// until the space has been reclaimed. `done` may run on any thread. A front end that speaks etcd's protocol passes
+  /// kEtcd and maps the reasons kCompacted and kFutureRevision.
+  void Compact(Revision revision, bool physical, std::function<void(Result<CompactResult>)> done,
+               CompactRules rules = CompactRules::kLibrary);
 
   /// Reclaims `latest` online; waits. A call while one runs joins it.
   void Defragment(std::function<void(Status)> done);
@@ -100,7 +104,7 @@ class Engine {
     Revision compacted = kNeverCompacted;
     std::int64_t keys = 0;
     storage::Database::Sizes sizes;
-    std::vector<AlarmType> alarms;
+    std::vector<AlarmEntry> alarms;
     Status writer;  ///< Not OK: the writer is terminal, and why.
   };
   Info GetInfo() const;

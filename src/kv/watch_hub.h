@@ -24,6 +24,8 @@ struct PublishedRevision {
   Revision revision = 0;
   std::vector<PublishedEvent> events;
   std::size_t bytes = 0;
+  /// Too big to be held in memory (a command applied in parts): `events` is empty, watchers read it back from `rev`.
+  bool stored_only = false;
 };
 using PublishedRevisionPtr = std::shared_ptr<const PublishedRevision>;
 

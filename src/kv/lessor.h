@@ -6,7 +6,10 @@
 #include <optional>
 #include <vector>
 
+#include "base/log.h"
+#include "base/metrics.h"
 #include "kv/command.h"
+#include "kv/lease_table.h"
 #include "kv/schema.h"
 #include "vellum/clock.h"
 
@@ -23,15 +26,21 @@ class Lessor {
     std::chrono::milliseconds tick{500};
     std::int64_t ttl_min_s = 2;
     std::size_t expire_group_max = 500;          ///< Leases per expiry command.
+    std::size_t expire_groups_in_flight_max = 4;  ///< Expiry commands at once, so that writes get their turn.
     std::size_t checkpoints_per_second_max = 1000;
     std::chrono::seconds checkpoint_ttl_min{300};  ///< Shorter leases are checkpointed only by a clean stop.
     std::chrono::seconds checkpoint_interval{300};
+    Logger logger;
+    Metrics* metrics = nullptr;  ///< Must outlive the lessor.
   };
   using Propose = ProposeFunction;
 
+  /// `propose` is used until Stop has returned.
   Lessor(Options options, Propose propose);
+  /// Stops.
   ~Lessor();
   void Start();
+  /// Proposes nothing any more; keep-alives that wait, and those to come, get kUnavailable (kStopped). Idempotent.
   void Stop();
 
   /// At opening: one call per stored lease.
@@ -41,19 +50,21 @@ class Lessor {
   void OnGranted(LeaseId id, std::int64_t ttl_s, std::uint64_t incarnation);
   void OnRevoked(LeaseId id, std::uint64_t incarnation);
 
-  /// A positive id that no lease has now.
+  /// The TTL that a request for `ttl_s` gets: raised to the minimum. kInvalidArgument (kLeaseTtlTooLarge) above
+  /// kLeaseTtlMax.
+  Result<std::int64_t> EffectiveTtl(std::int64_t ttl_s) const;
+  /// A positive id that no lease has now, different each time.
   LeaseId PickId();
 
   /// Renews. `done` gets the full TTL, or 0 if there is no such lease (any more); it waits while the lease's expiry is
-  /// being decided or while a needed reset is being logged, else it runs before this returns.
+  /// being decided or while a needed reset is being logged, else it runs before this returns. Fails if the expiry or the
+  /// reset could not be logged. O(1) expected.
   void KeepAlive(LeaseId id, std::function<void(Result<std::int64_t> ttl_s)> done);
 
-  struct Remaining {
-    std::int64_t ttl_s = 0;
-    std::int64_t granted_ttl_s = 0;
-  };
+  using Remaining = LeaseTable::Remaining;
+  /// nullopt: no such lease.
   std::optional<Remaining> TimeToLive(LeaseId id) const;
-  /// Ids, the one that expires first first.
+  /// Ids, the one that expires first first. O(n log n), the sorting without the lock.
   std::vector<LeaseId> List() const;
   std::size_t size() const;
 
@@ -62,7 +73,8 @@ class Lessor {
   /// The outcome of an expiry that TakeExpired's caller proposed; on failure they are due again.
   void ExpiryDecided(const std::vector<LeaseExpireCommand::Entry>& entries, const Status& outcome);
 
-  /// The remainders of all leases, for a clean stop.
+  /// The remainders of all leases, for a clean stop; those whose stored remainder is right already are left out. Call
+  /// after Stop.
   std::vector<LeaseCheckpointCommand::Entry> Checkpoints() const;
 
   /// Runs what is due by the clock, now; the thread does it every tick. For tests with a manual clock.
@@ -70,7 +82,7 @@ class Lessor {
 
  private:
   struct Impl;
-  std::unique_ptr<Impl> impl_;
+  std::shared_ptr<Impl> impl_;  // shared with the callbacks of proposals, which may come after this object has gone
 };
 
 }  // namespace vellum::kv

@@ -11,4 +11,7 @@ class FileSystem {
   virtual ~FileSystem() = default;
 };
 
+/// The machine's.
+std::shared_ptr<FileSystem> MachineFileSystem();
+
 }  // namespace vellum::storage

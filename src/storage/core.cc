@@ -1,0 +1,47 @@
+#include "storage/core.h"
+
+#include <rocksdb/convenience.h>
+
+#include <utility>
+
+#include "storage/engine_status.h"
+
+namespace vellum::storage {
+
+Core::Core(Logger logger, std::string path, bool sync_wal)
+    : logger_(logger), path_(std::move(path)), sync_wal_(sync_wal) {}
+
+Result<std::shared_ptr<Core>> Core::Open(const DatabaseOptions& options) {
+  auto core = std::make_shared<Core>(options.logger, options.path, options.sync_wal);
+  VELLUM_ASSIGN_OR_RETURN(const EngineOptions engine, MakeEngineOptions(options, &core->parts_));
+  rocksdb::DB* db = nullptr;
+  rocksdb::Status status = rocksdb::DB::Open(engine.db, options.path, engine.families, &core->families_, &db);
+  core->db_.reset(db);
+  if (!status.ok()) return FromEngine(status).WithContext("open " + options.path);
+  for (Family family = 0; family < core->families_.size(); ++family) {
+    // Batches name families by number: see FamilyNumber.
+    if (core->families_[family]->GetID() != family) {
+      return FailedPrecondition("column family \"" + options.families[family].name + "\" of " + options.path +
+                                " has number " + std::to_string(core->families_[family]->GetID()) + ", expected " +
+                                std::to_string(family));
+    }
+  }
+  // Compactions give way to requests; flushes keep their priority, because writers wait for them.
+  core->parts_.env->LowerThreadPoolCPUPriority(rocksdb::Env::Priority::LOW, rocksdb::CpuPriority::kLow)
+      .PermitUncheckedError();
+  return core;
+}
+
+Core::~Core() {
+  if (db_ == nullptr) return;
+  for (rocksdb::ColumnFamilyHandle* family : families_) {
+    db_->DestroyColumnFamilyHandle(family).PermitUncheckedError();
+  }
+  if (const rocksdb::Status status = db_->Close(); !status.ok()) {
+    VELLUM_LOG(logger_, kWarn, "closing the database failed", {{"path", path_}, {"error", status.ToString()}});
+  }
+}
+
+void Core::StopBackgroundWork() { rocksdb::CancelAllBackgroundWork(db_.get(), /*wait=*/true); }
+
+}  // namespace vellum::storage

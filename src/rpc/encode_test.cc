@@ -147,7 +147,9 @@ TEST(RpcEncode, RandomTxnResponsesEqualProtobufsBytes) {
 
 TEST(RpcEncode, WatchResponsesEqualProtobufsBytes) {
   Event put{.type = EventType::kPut, .kv = FullKeyValue(5000), .prev_kv = FullKeyValue(2)};
-  Event erase{.type = EventType::kDelete, .kv = {.key = "gone", .mod_revision = 12}, .prev_kv = {}};
+  Event erase{.type = EventType::kDelete, .kv = {}, .prev_kv = {}};
+  erase.kv.key = "gone";
+  erase.kv.mod_revision = 12;
   const WatchResponseHead head{.revision = 12, .watch_id = -4, .created = true, .canceled = true,
                                .compact_revision = 3, .cancel_reason = "because", .fragment = true};
   const std::string bytes = EncodeWatchResponseHead(kIds, head) + EncodeWatchEvent(put, true) +
@@ -167,7 +169,9 @@ TEST(RpcEncode, WatchResponsesEqualProtobufsBytes) {
 }
 
 TEST(RpcEncode, AWatchResponseWithRevisionZeroKeepsTheIds) {
-  const std::string bytes = EncodeWatchResponseHead(kIds, {.revision = 0, .watch_id = 0, .compact_revision = 10});
+  WatchResponseHead head;
+  head.compact_revision = 10;
+  const std::string bytes = EncodeWatchResponseHead(kIds, head);
   ExpectHeader(ParseExactly<pb::WatchResponse>(bytes).header(), 0);
 }
 

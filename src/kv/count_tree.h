@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "kv/schema.h"
@@ -17,7 +18,8 @@ namespace vellum::kv {
 /// Exact numbers of keys, without reading them: `latest` is cut into leaves of neighbouring keys, and a persistent
 /// (path-copying) search tree over the leaves' first keys holds how many keys each has. About one byte per key in memory.
 ///
-/// A Root is an immutable version, cheap to copy and safe to read from any thread. The tree itself has one writer.
+/// A Root is an immutable version, cheap to copy and safe to read from any thread; null is an empty one. The tree itself
+/// has one writer.
 class CountTree {
  public:
   struct Node;
@@ -26,7 +28,11 @@ class CountTree {
   /// Keys of a leaf's target size; it splits above twice that and merges below a quarter.
   static constexpr std::int64_t kLeafTarget = 64;
 
-  /// Reads all leaves of the `count` family. Cost: the number of leaves, not of keys.
+  CountTree(CountTree&&) noexcept;
+  CountTree& operator=(CountTree&&) noexcept;
+  ~CountTree();
+
+  /// Reads all leaves of the `count` family. Cost: the number of leaves, not of keys. kDataLoss for rows that cannot be.
   static Result<CountTree> Load(const storage::Database& database);
 
   Root root() const { return root_; }
@@ -39,7 +45,8 @@ class CountTree {
   void Add(std::string_view key, std::int64_t delta);
 
   /// Splits, merges and drops leaves where needed (reading the keys of a splitting leaf through `list`), and writes the
-  /// changed leaves into `batch`, the one that also changes `latest`.
+  /// changed leaves into `batch`, the one that also changes `latest`. After an error (the lister's; kDataLoss if the keys
+  /// that it lists are not as many as the leaf has) nothing has changed: drop the batch and call Discard.
   Status Save(const KeyLister& list, storage::Batch* batch);
 
   /// Forgets the edits since the last Save, for a command that failed before its batch was written.
@@ -53,12 +60,17 @@ class CountTree {
   };
   static Estimate Split(const Root& root, const KeyInterval& interval);
   static std::int64_t Total(const Root& root);
+  /// Bytes of all nodes that the tree had made when it made this version. The difference of two versions is about what
+  /// holding the older one keeps alive.
+  static std::uint64_t BytesMade(const Root& root);
+  /// What the leaves' lower bounds are, in order, with their counts. For tests and checks: O(leaves).
+  static std::vector<std::pair<std::string, std::int64_t>> Leaves(const Root& root);
 
  private:
   struct State;
-  explicit CountTree(std::shared_ptr<State> state);
+  explicit CountTree(std::unique_ptr<State> state);
   Root root_;
-  std::shared_ptr<State> state_;
+  std::unique_ptr<State> state_;
 };
 
 }  // namespace vellum::kv

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kv/count_ring.h"
 #include "kv/count_tree.h"
 #include "kv/schema.h"
 #include "storage/database.h"
@@ -29,8 +30,11 @@ struct CompactionMark {
 /// that touch `history` or `rev` look at the live mark again before they return.
 class View {
  public:
+  /// Without a snapshot it reads the live database, which is a consistent position for nobody but the thread that writes.
+  /// `ring` makes counts at recent older revisions cheap; null: they are scanned.
   View(const storage::Database* database, std::shared_ptr<const storage::Snapshot> snapshot, Revision revision,
-       CountTree::Root count_root, std::shared_ptr<const CompactionMark> mark);
+       CountTree::Root count_root, std::shared_ptr<const CompactionMark> mark,
+       std::shared_ptr<const CountRing> ring = nullptr);
 
   Revision revision() const { return revision_; }
   /// Live, not as of the view.
@@ -38,6 +42,7 @@ class View {
   const storage::Database& database() const { return *database_; }
   const storage::Snapshot* snapshot() const { return snapshot_.get(); }
   const CountTree::Root& count_root() const { return count_root_; }
+  const CountRing* count_ring() const { return ring_.get(); }
 
   /// kOutOfRange with kFutureRevision or kCompacted if `revision` cannot be read here.
   Status CheckReadable(Revision revision) const;
@@ -48,6 +53,7 @@ class View {
   const Revision revision_;
   const CountTree::Root count_root_;
   const std::shared_ptr<const CompactionMark> mark_;
+  const std::shared_ptr<const CountRing> ring_;
 };
 
 /// The newest state of keys as one reader sees it: a view's snapshot, or the applier's live database under the writes
@@ -94,7 +100,8 @@ struct RevisionEvents {
 
 /// Reads events back from `rev`: whole revisions from `from` up to `to` (at most the view's), only keys in `interval`,
 /// at most `revisions_max` revisions that have such events and about `bytes_max` bytes (at least one revision). `next`
-/// is where to go on: the revision after the last one that was looked at. Previous values are looked up only if
+/// is where to go on: the revision after the last one that was looked at. A call looks at about `scan_bytes_max` of `rev`
+/// at most, so where little matches it may return nothing although `next` <= `to`. Previous values are looked up only if
 /// `with_previous`. kOutOfRange (kCompacted) if `from` is below C, checked again after reading.
 struct EventBatch {
   std::vector<RevisionEvents> revisions;
@@ -107,10 +114,13 @@ struct EventQuery {
   bool with_previous = true;
   std::size_t revisions_max = 1000;
   std::size_t bytes_max = 4u << 20;
+  std::size_t scan_bytes_max = 16u << 20;
 };
 Result<EventBatch> ReadEvents(const View& view, const EventQuery& query);
 
-/// etcd's HashKV over everything stored up to `revision` (<= 0: current).
+/// etcd's HashKV over everything stored up to `revision` (0: current; negative: etcd's fixed answer over nothing).
+/// Long: reads all of `latest` and `history`, once per about two million records; memory stays below 64 MiB.
+/// kCancelled when `cancel` gets set; kAborted if compactions keep overtaking it.
 struct HashResult {
   std::uint32_t hash = 0;
   Revision hash_revision = 0;

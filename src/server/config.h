@@ -1,0 +1,53 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kv/auto_compactor.h"
+#include "kv/engine.h"
+#include "rpc/services.h"
+#include "vellum/log.h"
+#include "wire/server.h"
+
+namespace vellum::server {
+
+/// Whose manners the process has: its own ("vellum serve"), or etcd's (started under the name "etcd").
+enum class Personality : std::uint8_t { kVellum, kEtcd };
+
+/// How the log is written. kAuto: text where standard error is a terminal and the personality is Vellum's, else JSON.
+enum class LogFormat : std::uint8_t { kAuto, kJson, kText };
+
+/// Everything that can be set about the process. Rooms below keep their own options; what is not theirs is here, each
+/// default once. Filled by LoadConfig from the option table.
+struct Config {
+  Personality personality = Personality::kVellum;
+  kv::EngineOptions engine;
+  wire::ServerOptions wire;
+  rpc::Limits limits;
+
+  std::vector<std::string> listen_client_urls{"http://127.0.0.1:2379"};
+  std::vector<std::string> advertise_client_urls;  ///< Empty: derived from what is listened on.
+  std::vector<std::string> listen_client_http_urls;
+  std::vector<std::string> listen_metrics_urls;
+  std::int64_t event_loops = 0;  ///< 0: one for two processors.
+
+  std::string auto_compaction_mode = "periodic";
+  std::string auto_compaction_retention = "0";
+  std::chrono::nanoseconds watch_progress_notify_interval{std::chrono::minutes(10)};
+  std::chrono::nanoseconds warning_unary_request_duration{std::chrono::milliseconds(300)};
+  std::string metrics = "basic";
+
+  std::string log_level = "info";
+  std::string log_format = "auto";
+  std::vector<std::string> log_outputs{"default"};
+
+  /// Derived from the texts above when the configuration is checked.
+  kv::AutoCompactionOptions auto_compaction;
+  LogLevel log_level_least = LogLevel::kInfo;
+  LogFormat log_format_kind = LogFormat::kAuto;
+  std::vector<wire::Endpoint> endpoints;
+};
+
+}  // namespace vellum::server

@@ -52,6 +52,8 @@ struct EngineOptions {
   std::uint64_t reclaim_bytes_per_second = 64u << 20;
   std::chrono::milliseconds reclaim_delay{1000};   ///< From a logical compaction to the start of reclaiming.
 
+  std::chrono::milliseconds watch_progress_interval{std::chrono::minutes(10)};  ///< For watches that asked for it.
+
   Clock* clock = SystemClock();
   LogSink* log_sink = nullptr;
   LogLevel log_level = LogLevel::kInfo;

@@ -35,7 +35,6 @@ struct Config {
 
   std::string auto_compaction_mode = "periodic";
   std::string auto_compaction_retention = "0";
-  std::chrono::nanoseconds watch_progress_notify_interval{std::chrono::minutes(10)};
   std::chrono::nanoseconds warning_unary_request_duration{std::chrono::milliseconds(300)};
   std::string metrics = "basic";
 

@@ -161,7 +161,7 @@ TEST(LoadConfig, TheFlagsOfEtcdsHarnessStart) {
   ASSERT_TRUE(loaded.ok()) << loaded.error().ToString();
   EXPECT_EQ(loaded->config.engine.data_dir, "d");
   EXPECT_EQ(loaded->config.engine.quota_backend_bytes, 4'294'967'296);
-  EXPECT_EQ(loaded->config.watch_progress_notify_interval, std::chrono::seconds(5));
+  EXPECT_EQ(loaded->config.engine.watch_progress_interval, std::chrono::seconds(5));
   EXPECT_TRUE(AnyWarning(*loaded, "--experimental-watch-progress-notify-interval is deprecated, use --watch-progress-notify-interval"));
   EXPECT_TRUE(AnyWarning(*loaded, "flag --snapshot-count has no meaning in Vellum and is ignored"));
   ASSERT_EQ(loaded->config.endpoints.size(), 2u);
@@ -177,7 +177,7 @@ TEST(LoadConfig, FlagsBeatTheEnvironment) {
   ASSERT_TRUE(loaded.ok()) << loaded.error().ToString();
   EXPECT_EQ(loaded->config.engine.node_name, "flag");
   EXPECT_EQ(loaded->config.engine.txn_ops_max, 9u);
-  EXPECT_EQ(loaded->config.watch_progress_notify_interval, std::chrono::seconds(7));
+  EXPECT_EQ(loaded->config.engine.watch_progress_interval, std::chrono::seconds(7));
   EXPECT_EQ(loaded->config.engine.data_dir, "flag.etcd");
   EXPECT_TRUE(AnyWarning(*loaded, "ETCD_NAME is overridden by the flag --name"));
   EXPECT_TRUE(AnyWarning(*loaded, "ETCD_NO_SUCH is not known"));
@@ -204,7 +204,7 @@ TEST(LoadConfig, AFileReplacesFlagsAndEnvironment) {
   ASSERT_TRUE(loaded.ok()) << loaded.error().ToString();
   EXPECT_EQ(loaded->config.engine.node_name, "file");
   EXPECT_EQ(loaded->config.engine.txn_ops_max, 11u);
-  EXPECT_EQ(loaded->config.watch_progress_notify_interval, std::chrono::seconds(5));
+  EXPECT_EQ(loaded->config.engine.watch_progress_interval, std::chrono::seconds(5));
   EXPECT_EQ(loaded->config.wire.keepalive_timeout, std::chrono::seconds(30));
   EXPECT_EQ(loaded->config.endpoints.size(), 2u);
   EXPECT_TRUE(loaded->config.wire.socket_reuse_port);

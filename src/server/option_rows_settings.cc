@@ -104,7 +104,7 @@ constexpr Option kRows[] = {
      .target = [](Config& c) -> seconds& { return c.wire.keepalive_timeout; }, .min = 0, .max = kDay,
      .help = "How long a pinged client may take to answer, in whole seconds."},
     {.name = "watch-progress-notify-interval", .group = kConnections, .type = kDuration, .experimental = true,
-     .target = [](Config& c) -> nanoseconds& { return c.watch_progress_notify_interval; },
+     .target = [](Config& c) -> milliseconds& { return c.engine.watch_progress_interval; },
      .min = kSecond / 10, .max = 365 * kDay,
      .help = "How often a quiet watch that asked for it is told the current revision."},
 

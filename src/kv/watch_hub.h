@@ -38,8 +38,8 @@ struct WatchOptions {
   bool progress_notify = false;
 };
 
-/// What a watcher gets, in this order: one kCreated, then any number of kEvents and kProgress, then one kCancelled
-/// unless it cancelled itself.
+/// What a watcher gets, in this order: one kCreated, then any number of kEvents and kProgress, then one kCompacted or
+/// kFailed unless it was cancelled; after these two the hub has forgotten it.
 struct WatchDelivery {
   enum class Kind : std::uint8_t { kCreated, kEvents, kProgress, kCompacted, kFailed };
   Kind kind = Kind::kEvents;
@@ -61,6 +61,8 @@ class WatchSink {
   /// False: the stream's buffer is full (bytes not yet on the socket). Its watchers then get nothing more and fall back
   /// to reading history, until WatchHub::SinkReady.
   virtual bool Accepts() const = 0;
+  /// Ends a turn in which this sink got deliveries: the place to wake whoever writes them to the socket, once for all.
+  virtual void Flush() {}
 };
 
 /// Delivers events to watchers on one thread. The applier appends and never waits; registration happens on the hub's
@@ -72,6 +74,7 @@ class WatchHub {
     std::size_t ring_bytes = 64u << 20;
     std::size_t catch_up_revisions_max = 1000;
     std::size_t catch_up_bytes_max = 4u << 20;
+    std::int64_t catch_up_scan_max = 10'000;  ///< Revisions looked at per read, whether or not they have events.
     std::chrono::milliseconds progress_interval{std::chrono::minutes(10)};
     Clock* clock = SystemClock();
     Logger logger;
@@ -79,12 +82,29 @@ class WatchHub {
   };
   using StreamId = std::uint64_t;
 
+  /// How far the store is, and how far it is compacted.
+  struct Position {
+    Revision revision = 0;
+    Revision compacted = kNeverCompacted;
+  };
+  /// What the hub asks the store. Called on the hub's threads.
+  struct Source {
+    std::function<Position()> position;
+    /// ReadEvents on a view no older than the last Position; `position` gets the view's, as it is after the read.
+    std::function<Result<EventBatch>(const EventQuery&, Position* position)> read;
+  };
+
+  WatchHub(Options options, Source source);
   WatchHub(Options options, std::function<std::shared_ptr<const View>()> current_view);
+  /// Stops.
   ~WatchHub();
+  /// Everything up to the source's position counts as published. Call before the first Publish beyond it.
   void Start();
+  /// Releases all sinks; what is asked for afterwards is answered at once, by nothing. Idempotent.
   void Stop();
 
-  /// A stream of watchers that share a sink. The sink is released, on the hub's thread, after CloseStream.
+  /// A stream of watchers that share a sink. The sink is released after CloseStream, on the hub's thread (once stopped:
+  /// on the caller's), and is not called any more then; a delivery may be under way while CloseStream returns.
   StreamId OpenStream(std::shared_ptr<WatchSink> sink);
   void CloseStream(StreamId stream);
   /// Adds a watcher under an id the caller chose, unique in its stream. Answered by kCreated, or kCreated and kCompacted.
@@ -103,7 +123,7 @@ class WatchHub {
   std::size_t watchers() const;
   std::size_t slow_watchers() const;
 
-  /// Runs what is due by the clock (periodic progress), now. For tests with a manual clock.
+  /// Runs what is due by the clock (periodic progress), now, and waits for it. For tests with a manual clock.
   void Tick();
 
  private:

@@ -100,8 +100,9 @@ void WatchCore::Watch(StreamId stream_id, std::int64_t id, WatchOptions options,
   if (stream == nullptr) return;
   VELLUM_DCHECK(!stream->watchers.contains(id));
   if (stream->watchers.contains(id)) return;
-  // The store may be ahead of what has been published here: what a client has seen before it asked is not "after now".
-  const Revision current = std::max(now.revision, published_);
+  // Where the store was when the caller asked, not what has been published here: what a client has seen before it asked
+  // is not "after now", and what it writes afterwards is.
+  const Revision current = now.revision;
   auto watcher = std::make_shared<Watcher>();
   watcher->stream = stream;
   watcher->id = id;

@@ -33,6 +33,7 @@ class WatchCore {
 
   void OpenStream(StreamId id, std::shared_ptr<WatchSink> sink);
   void CloseStream(StreamId id);
+  /// `now.revision` is the store's when the caller asked.
   void Watch(StreamId stream, std::int64_t watcher, WatchOptions options, Position now);
   bool Cancel(StreamId stream, std::int64_t watcher);
   /// `done` runs inside this call or inside a later AnswerProgress.

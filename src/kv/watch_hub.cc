@@ -145,16 +145,16 @@ void WatchHub::Impl::Run() {
     for (Message& message : turn_messages) message(core.get());
     more_work = core->slow_watchers() > 0 && core->CatchUpFromRing(source.position());
     if (core->slow_watchers() > 0) StartRead(core.get());
+    streams.store(core->streams(), std::memory_order_relaxed);
+    watchers.store(core->watchers(), std::memory_order_relaxed);
+    slow_watchers.store(core->slow_watchers(), std::memory_order_relaxed);
+    events_sent.store(core->events_sent(), std::memory_order_relaxed);
     core->AnswerProgress();
     const Clock::TimePoint now = options.clock->Now();
     if (turn_timed_out || now - ticked >= kTickInterval) {
       core->Tick(now);
       ticked = now;
     }
-    streams.store(core->streams(), std::memory_order_relaxed);
-    watchers.store(core->watchers(), std::memory_order_relaxed);
-    slow_watchers.store(core->slow_watchers(), std::memory_order_relaxed);
-    events_sent.store(core->events_sent(), std::memory_order_relaxed);
   }
 }
 
@@ -239,8 +239,9 @@ void WatchHub::CloseStream(StreamId stream) {
 }
 
 void WatchHub::Watch(StreamId stream, std::int64_t watcher, WatchOptions options) {
-  impl_->Post([impl = impl_.get(), stream, watcher, options = std::move(options)](WatchCore* core) {
-    if (core != nullptr) core->Watch(stream, watcher, options, impl->source.position());
+  const Revision current = impl_->source.position().revision;
+  impl_->Post([impl = impl_.get(), stream, watcher, current, options = std::move(options)](WatchCore* core) {
+    if (core != nullptr) core->Watch(stream, watcher, options, {current, impl->source.position().compacted});
   });
 }
 
@@ -252,9 +253,10 @@ void WatchHub::Cancel(StreamId stream, std::int64_t watcher, std::function<void(
 }
 
 void WatchHub::RequestProgress(StreamId stream, std::function<void(std::optional<Revision>)> done) {
-  impl_->Post([impl = impl_.get(), stream, done = std::move(done)](WatchCore* core) {
+  const Position now = impl_->source.position();
+  impl_->Post([stream, now, done = std::move(done)](WatchCore* core) {
     if (core == nullptr) return done(std::nullopt);
-    core->RequestProgress(stream, impl->source.position(), done);
+    core->RequestProgress(stream, now, done);
   });
 }
 
@@ -277,6 +279,10 @@ std::size_t WatchHub::watchers() const { return impl_->watchers.load(std::memory
 std::size_t WatchHub::slow_watchers() const { return impl_->slow_watchers.load(std::memory_order_relaxed); }
 
 void WatchHub::Tick() {
+  {
+    MutexLock lock(&impl_->mu);
+    if (!impl_->running) return;
+  }
   struct Waited {
     Mutex mu;
     CondVar done_wake;

@@ -87,7 +87,7 @@ class WatchHub {
     Revision revision = 0;
     Revision compacted = kNeverCompacted;
   };
-  /// What the hub asks the store. Called on the hub's threads.
+  /// What the hub asks the store: `read` on a thread of the hub, `position` on any.
   struct Source {
     std::function<Position()> position;
     /// ReadEvents on a view no older than the last Position; `position` gets the view's, as it is after the read.
@@ -111,8 +111,9 @@ class WatchHub {
   void Watch(StreamId stream, std::int64_t watcher, WatchOptions options);
   /// `done` runs on the hub's thread: whether the watcher was there. Nothing is delivered for it afterwards.
   void Cancel(StreamId stream, std::int64_t watcher, std::function<void(bool existed)> done);
-  /// `done` runs on the hub's thread with the current revision if every watcher of the stream has been delivered
-  /// everything up to it and none starts in the future; with nullopt otherwise (also for a stream without watchers).
+  /// `done` runs on the hub's thread with a revision, at least the one that was current at the call, if every watcher of
+  /// the stream has been delivered everything up to it and none starts in the future; with nullopt otherwise (also for a
+  /// stream without watchers).
   void RequestProgress(StreamId stream, std::function<void(std::optional<Revision>)> done);
   /// The sink has room again.
   void SinkReady(StreamId stream);

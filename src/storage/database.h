@@ -38,10 +38,10 @@ struct FamilyOptions {
   bool point_lookups = false;       ///< Bloom filter, data-block hash index, memtable bloom.
   bool tombstone_heavy = false;     ///< Tables with many close deletions are compacted early.
   std::size_t memtable_bytes = 16u << 20;
-  RecordFilterFactory filter;       ///< May be empty.
+  RecordFilterFactory filter = {};  ///< May be empty.
   /// A number per record, whose minimum is kept as a property of each table file (TableFile::min_number) so that whole
   /// files can be skipped; nullopt does not count. May be empty.
-  std::function<std::optional<std::uint64_t>(std::string_view key, std::string_view value)> number;
+  std::function<std::optional<std::uint64_t>(std::string_view key, std::string_view value)> number = {};
 };
 
 struct DatabaseOptions {

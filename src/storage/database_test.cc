@@ -2,26 +2,14 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
+#include "storage/test_dir.h"
 
 namespace vellum::storage {
 namespace {
 
-class TempDir {
- public:
-  TempDir() {
-    std::string pattern = ::testing::TempDir() + "vellum_storage_XXXXXX";
-    path_ = ::mkdtemp(pattern.data());
-  }
-  ~TempDir() { std::filesystem::remove_all(path_); }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 TEST(Database, WritesAndReads) {
-  TempDir dir;
+  TestDir dir;
   DatabaseOptions options;
   options.path = dir.path();
   options.families.resize(3);

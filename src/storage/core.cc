@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "storage/engine_status.h"
+#include "storage/log_check.h"
 
 namespace vellum::storage {
 
@@ -14,6 +15,9 @@ Core::Core(Logger logger, std::string path, bool sync_wal)
 Result<std::shared_ptr<Core>> Core::Open(const DatabaseOptions& options) {
   auto core = std::make_shared<Core>(options.logger, options.path, options.sync_wal);
   VELLUM_ASSIGN_OR_RETURN(const EngineOptions engine, MakeEngineOptions(options, &core->parts_));
+  VELLUM_TRY(CheckLogs(core->parts_.files.get(), options.path,
+                       {.accept_loss = options.accept_wal_loss, .logger = options.logger})
+                 .WithContext("open " + options.path));
   rocksdb::DB* db = nullptr;
   rocksdb::Status status = rocksdb::DB::Open(engine.db, options.path, engine.families, &core->families_, &db);
   core->db_.reset(db);

@@ -117,6 +117,7 @@ struct Database::Impl {
   Status failure VELLUM_GUARDED_BY(mu);
 
   std::atomic<bool> dirty{false};  // something was written since the last Sync
+  std::atomic<bool> mark_due{false};  // the next batch is the first one after a sync: see kSyncedMark
   std::atomic<std::uint64_t> wal_bytes_written{0};
 
   // Null without metrics.

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "storage/core.h"
 #include "storage/engine_status.h"
+#include "storage/log_scan.h"
 
 namespace vellum::storage {
 namespace {
@@ -79,6 +80,11 @@ Status Database::Write(Batch&& batch) {
   Batch::Impl& content = *batch.impl_;
   if (!content.status.ok()) return FromEngine(content.status).WithContext("the batch");
   const auto start = SteadyClock::now();
+  if (impl_->mark_due.load(std::memory_order_relaxed)) {
+    impl_->mark_due.store(false, std::memory_order_relaxed);
+    const rocksdb::Status marked = content.batch.PutLogData({kSyncedMark.data(), kSyncedMark.size()});
+    if (!marked.ok()) return FromEngine(marked).WithContext("the batch");
+  }
   rocksdb::Status status = impl_->core->db()->Write(rocksdb::WriteOptions(), &content.batch);
   if (!status.ok()) return impl_->Fail(FromEngine(status).WithContext("write to the log"));
   impl_->dirty.store(true, std::memory_order_release);
@@ -94,6 +100,7 @@ Status Database::Sync() {
   const auto start = SteadyClock::now();
   rocksdb::Status status = impl_->core->db()->FlushWAL(impl_->core->sync_wal());
   if (!status.ok()) return impl_->Fail(FromEngine(status).WithContext("sync of the log"));
+  impl_->mark_due.store(impl_->core->sync_wal(), std::memory_order_relaxed);
   if (impl_->sync_seconds != nullptr) impl_->sync_seconds->Observe(SecondsSince(start));
   return {};
 }

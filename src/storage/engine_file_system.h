@@ -1,8 +1,11 @@
 #pragma once
 
+#include <rocksdb/env.h>
 #include <rocksdb/file_system.h>
+#include <rocksdb/system_clock.h>
 
 #include <memory>
+#include <utility>
 
 #include "storage/file_system.h"
 
@@ -11,15 +14,24 @@ namespace vellum::storage {
 /// What every FileSystem of this room is underneath.
 class EngineFileSystem final : public FileSystem {
  public:
-  explicit EngineFileSystem(std::shared_ptr<rocksdb::FileSystem> target) : target_(std::move(target)) {}
+  /// `clock` null: the machine's. The tests' one makes RocksDB's pauses after an error short.
+  explicit EngineFileSystem(std::shared_ptr<rocksdb::FileSystem> target,
+                            std::shared_ptr<rocksdb::SystemClock> clock = nullptr)
+      : target_(std::move(target)), clock_(std::move(clock)) {}
   const std::shared_ptr<rocksdb::FileSystem>& target() const { return target_; }
+  const std::shared_ptr<rocksdb::SystemClock>& clock() const { return clock_; }
 
  private:
-  std::shared_ptr<rocksdb::FileSystem> target_;
+  const std::shared_ptr<rocksdb::FileSystem> target_;
+  const std::shared_ptr<rocksdb::SystemClock> clock_;
 };
 
 /// RocksDB's view of `file_system`; null: the machine's.
 std::shared_ptr<rocksdb::FileSystem> EngineView(const std::shared_ptr<FileSystem>& file_system);
+
+/// The surroundings of one database: its files, the clock of `file_system`, and the process's threads.
+std::unique_ptr<rocksdb::Env> MakeEnv(const std::shared_ptr<FileSystem>& file_system,
+                                      const std::shared_ptr<rocksdb::FileSystem>& files);
 
 /// Keeps write-ahead logs in order on the disk: before the first bytes go to a log, the log before it is synced.
 ///

@@ -104,7 +104,7 @@ rocksdb::DBOptions MakeDbOptions(const DatabaseOptions& options, const EnginePar
   db.manual_wal_flush = true;
   db.wal_recovery_mode = options.accept_wal_loss ? rocksdb::WALRecoveryMode::kPointInTimeRecovery
                                                  : rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
-  db.track_and_verify_wals_in_manifest = true;
+  db.track_and_verify_wals_in_manifest = !options.accept_wal_loss;
   db.max_total_wal_size = options.wal_bytes_max;
   db.avoid_flush_during_shutdown = true;  // a clean stop flushes itself; any other is replayed from the log
   db.recycle_log_file_num = 0;            // a recycled log hides its damage behind old records
@@ -213,7 +213,7 @@ std::int64_t LimiterBytesPerSecond(std::uint64_t bytes_per_second) {
 
 Result<EngineOptions> MakeEngineOptions(const DatabaseOptions& options, EngineParts* parts) {
   parts->files = OrderLogs(EngineView(options.file_system));
-  parts->env = rocksdb::NewCompositeEnv(parts->files);
+  parts->env = MakeEnv(options.file_system, parts->files);
   parts->cache = rocksdb::NewLRUCache(options.block_cache_bytes);
   parts->memtables = std::make_shared<rocksdb::WriteBufferManager>(
       std::max<std::size_t>(options.block_cache_bytes / 2, 8u << 20), parts->cache);

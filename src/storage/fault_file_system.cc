@@ -417,11 +417,20 @@ class FaultEngineFileSystem final : public rocksdb::FileSystemWrapper {
   const std::shared_ptr<FaultState> state_;
 };
 
+/// RocksDB pauses for a second after each background error; tests do not.
+class ImpatientClock final : public rocksdb::SystemClockWrapper {
+ public:
+  ImpatientClock() : SystemClockWrapper(rocksdb::SystemClock::Default()) {}
+  const char* Name() const override { return "vellum.ImpatientClock"; }
+  void SleepForMicroseconds(int micros) override { target_->SleepForMicroseconds(std::min(micros, 1000)); }
+};
+
 class FaultFileSystemImpl final : public FaultFileSystem {
  public:
   FaultFileSystemImpl()
       : state_(std::make_shared<FaultState>()),
-        file_system_(std::make_shared<EngineFileSystem>(std::make_shared<FaultEngineFileSystem>(state_))) {}
+        file_system_(std::make_shared<EngineFileSystem>(std::make_shared<FaultEngineFileSystem>(state_),
+                                                        std::make_shared<ImpatientClock>())) {}
 
   std::shared_ptr<FileSystem> file_system() override { return file_system_; }
   void Inject(const Fault& fault) override { state_->Inject(fault); }

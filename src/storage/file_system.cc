@@ -61,6 +61,15 @@ class OrderedLog final : public rocksdb::FSWritableFileOwnerWrapper {
   bool started_ = false;  // only the appending thread
 };
 
+class ClockedEnv final : public rocksdb::EnvWrapper {
+ public:
+  ClockedEnv(std::unique_ptr<rocksdb::Env> target, std::shared_ptr<rocksdb::SystemClock> clock)
+      : EnvWrapper(std::move(target)) {
+    system_clock_ = std::move(clock);
+  }
+  const char* Name() const override { return "vellum.ClockedEnv"; }
+};
+
 class OrderedLogFileSystem final : public rocksdb::FileSystemWrapper {
  public:
   explicit OrderedLogFileSystem(std::shared_ptr<rocksdb::FileSystem> target)
@@ -89,6 +98,15 @@ std::shared_ptr<rocksdb::FileSystem> EngineView(const std::shared_ptr<FileSystem
   if (file_system == nullptr) return rocksdb::FileSystem::Default();
   // Every FileSystem is made in this room, from this class.
   return static_cast<const EngineFileSystem&>(*file_system).target();
+}
+
+std::unique_ptr<rocksdb::Env> MakeEnv(const std::shared_ptr<FileSystem>& file_system,
+                                      const std::shared_ptr<rocksdb::FileSystem>& files) {
+  std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(files);
+  if (file_system == nullptr) return env;
+  const auto& clock = static_cast<const EngineFileSystem&>(*file_system).clock();
+  if (clock == nullptr) return env;
+  return std::make_unique<ClockedEnv>(std::move(env), clock);
 }
 
 std::shared_ptr<rocksdb::FileSystem> OrderLogs(std::shared_ptr<rocksdb::FileSystem> target) {

@@ -29,6 +29,7 @@ struct Config {
 
   std::vector<std::string> listen_client_urls{"http://127.0.0.1:2379"};
   std::vector<std::string> advertise_client_urls;  ///< Empty: derived from what is listened on.
+  std::vector<std::string> shown_peer_urls{"http://localhost:2380"};  ///< Clients expect a member to have one.
   std::vector<std::string> listen_client_http_urls;
   std::vector<std::string> listen_metrics_urls;
   std::int64_t event_loops = 0;  ///< 0: one for two processors.

@@ -1,6 +1,7 @@
 #include "server/help.h"
 
 #include <array>
+#include <cstdlib>
 #include <utility>
 
 #include "server/option_table.h"
@@ -61,7 +62,16 @@ std::string ValueName(const Option& option) {
 }
 
 std::string DefaultText(const Option& option) {
-  return option.shown_default.empty() ? OptionValue(option, Config()) : std::string(option.shown_default);
+  if (!option.shown_default.empty()) return std::string(option.shown_default);
+  std::string value = OptionValue(option, Config());
+  if (option.unit != "bytes") return value;
+  // For people, who do not divide in their heads.
+  const std::uint64_t bytes = std::strtoull(value.c_str(), nullptr, 10);
+  constexpr std::uint64_t kMiB = 1u << 20;
+  if (bytes >= kMiB && bytes % (kMiB / 2) == 0) {
+    value += ", " + std::to_string(bytes / kMiB) + (bytes % kMiB == 0 ? "" : ".5") + " MiB";
+  }
+  return value;
 }
 
 std::string SettingHelp(const Option& option) {
@@ -127,9 +137,13 @@ std::string HelpText(Personality personality) {
 }
 
 std::string OptionsMarkdown() {
-  std::string text;
+  std::string text =
+      "# Flags\n\n"
+      "Every flag of `vellum serve`, and of Vellum under the name `etcd`. Each is also a variable of the environment\n"
+      "(`ETCD_MAX_TXN_OPS` for `--max-txn-ops`; a flag beats a variable) and a key of the file that `--config-file` names,\n"
+      "which replaces both. Durations are written as `300ms`, `5s` or `1h30m`, in the file also as whole nanoseconds.\n";
   for (const auto& [group, title] : kGroups) {
-    text += "\n### " + std::string(title) + "\n\n| flag | default | what it does |\n|---|---|---|\n";
+    text += "\n## " + std::string(title) + "\n\n| flag | default | what it does |\n|---|---|---|\n";
     for (const Option& option : Options()) {
       if (option.kind != OptionKind::kSetting || option.group != group) continue;
       std::string value = ValueName(option);
@@ -138,6 +152,19 @@ std::string OptionsMarkdown() {
       text += "| `--" + std::string(option.name) + (value.empty() ? "" : "=" + value) + "` | " +
               (shown.empty() ? "" : "`" + shown + "`") + " | " + std::string(option.help) + " |\n";
     }
+  }
+  text += "\n## etcd's flags without a meaning here\n\nAccepted, with one line in the log that says so.\n\n| flag | why |\n|---|---|\n";
+  for (const Option& option : Options()) {
+    if (option.kind != OptionKind::kNoMeaning) continue;
+    text += "| `--" + std::string(option.name) + "` | " + std::string(option.help) + " |\n";
+  }
+  text += "\n## etcd's flags that are refused\n\nThey ask for something that must not be missing silently. An empty value, or one that asks for\n"
+          "nothing, is accepted.\n\n| flag | why | accepted |\n|---|---|---|\n";
+  for (const Option& option : Options()) {
+    if (option.kind != OptionKind::kRefused) continue;
+    const std::string harmless = option.harmless == "@single" ? "one member" : "`" + std::string(option.harmless) + "`";
+    text += "| `--" + std::string(option.name) + "` | " + std::string(option.help) + " | " +
+            (option.harmless.empty() ? "" : harmless) + " |\n";
   }
   return text;
 }

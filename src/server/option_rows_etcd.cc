@@ -54,7 +54,6 @@ constexpr Option kRows[] = {
     Ignored("feature-gates", kText, "none of etcd's feature gates exists here"),
 
     // Clustering.
-    Ignored("initial-advertise-peer-urls", kList, kNoPeers),
     Refused("initial-cluster", kText, "it names several members, and Vellum is one", "@single"),
     Ignored("initial-cluster-state", kText, kNoPeers),
     Ignored("initial-cluster-token", kText, kNoPeers),

@@ -24,6 +24,8 @@ struct Components {
   std::string nghttp2;
 };
 
+Components FindComponents();
+
 /// What `vellum version` prints: one fact a line.
 std::string VersionText(const Components& components);
 /// The same as one JSON object.

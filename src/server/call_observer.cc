@@ -1,0 +1,38 @@
+#include "server/call_observer.h"
+
+#include <utility>
+
+#include "server/go_duration.h"
+
+namespace vellum::server {
+
+CallObserver::CallObserver(Options options, const wire::ServiceTable* table) : options_(std::move(options)) {
+  for (const std::string& path : table->Methods()) {
+    if (!table->FindMethod(path)->unary) continue;
+    Histogram* histogram = nullptr;
+    if (options_.histograms) {
+      const std::size_t slash = path.rfind('/');
+      histogram = &options_.metrics->AddHistogram(
+          "grpc_server_handling_seconds",
+          "Histogram of response latency (seconds) of gRPC that had been application-level handled by the server.",
+          {.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+          {{"grpc_type", "unary"}, {"grpc_service", path.substr(1, slash - 1)}, {"grpc_method", path.substr(slash + 1)}});
+    }
+    unary_.emplace(path, histogram);
+  }
+}
+
+void CallObserver::OnCallDone(std::string_view method, Code code, double seconds) const {
+  const auto known = unary_.find(method);
+  if (known == unary_.end()) return;
+  if (known->second != nullptr) known->second->Observe(seconds);
+  const std::chrono::duration<double> took(seconds);
+  if (options_.slow_from.count() == 0 || took < options_.slow_from) return;
+  VELLUM_LOG(options_.logger, kWarn, "request took too long",
+             {{"method", method},
+              {"took", FormatGoDuration(std::chrono::round<std::chrono::microseconds>(took))},
+              {"expected-duration", FormatGoDuration(options_.slow_from)},
+              {"code", CodeName(code)}});
+}
+
+}  // namespace vellum::server

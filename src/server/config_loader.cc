@@ -178,10 +178,12 @@ LogLevel ParseLevel(std::string_view level) {
   return LogLevel::kError;  // And etcd's levels above it, which nothing here has.
 }
 
-Status AddEndpoints(const std::vector<std::string>& urls, bool metrics_only, std::vector<wire::Endpoint>* endpoints) {
+Status AddEndpoints(std::string_view flag, const std::vector<std::string>& urls, bool metrics_only,
+                    std::vector<wire::Endpoint>* endpoints) {
   for (const std::string& url : urls) {
-    VELLUM_ASSIGN_OR_RETURN(wire::Endpoint endpoint, ParseListenUrl(url, metrics_only));
-    endpoints->push_back(std::move(endpoint));
+    Result<wire::Endpoint> endpoint = ParseListenUrl(url, metrics_only);
+    if (!endpoint.ok()) return std::move(endpoint).error().WithContext(flag);
+    endpoints->push_back(*std::move(endpoint));
   }
   return {};
 }
@@ -191,9 +193,10 @@ Status AddEndpoints(const std::vector<std::string>& urls, bool metrics_only, std
 Status FinishConfig(Config* config) {
   config->endpoints.clear();
   if (config->listen_client_urls.empty()) return InvalidArgument("--listen-client-urls must name at least one address");
-  VELLUM_TRY(AddEndpoints(config->listen_client_urls, /*metrics_only=*/false, &config->endpoints));
-  VELLUM_TRY(AddEndpoints(config->listen_client_http_urls, /*metrics_only=*/true, &config->endpoints));
-  VELLUM_TRY(AddEndpoints(config->listen_metrics_urls, /*metrics_only=*/true, &config->endpoints));
+  VELLUM_TRY(AddEndpoints("--listen-client-urls", config->listen_client_urls, /*metrics_only=*/false, &config->endpoints));
+  VELLUM_TRY(AddEndpoints("--listen-client-http-urls", config->listen_client_http_urls, /*metrics_only=*/true,
+                          &config->endpoints));
+  VELLUM_TRY(AddEndpoints("--listen-metrics-urls", config->listen_metrics_urls, /*metrics_only=*/true, &config->endpoints));
   if (config->engine.node_name.empty()) return InvalidArgument("--name must not be empty");
   VELLUM_ASSIGN_OR_RETURN(config->auto_compaction,
                           ParseAutoCompaction(config->auto_compaction_mode, config->auto_compaction_retention));

@@ -88,7 +88,7 @@ TEST(LoadConfig, WhatIsNotUnderstoodIsNamed) {
                                             {{"--max-txn-ops=many"}, "flag --max-txn-ops: invalid value \"many\""},
                                             {{"--heartbeat-interval=often"}, "--heartbeat-interval"},
                                             {{"--pre-vote=maybe"}, "--pre-vote"},
-                                            {{"--listen-client-urls=nonsense"}, "nonsense"},
+                                            {{"--listen-client-urls=nonsense"}, "--listen-client-urls: invalid listen URL \"nonsense\""},
                                             {{"--listen-client-urls="}, "--listen-client-urls"},
                                             {{"--name="}, "--name"},
                                             {{"--auto-compaction-retention=soon"}, "--auto-compaction-retention"},

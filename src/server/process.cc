@@ -105,7 +105,7 @@ struct Process::Impl {
   // Set before the loops start, constant afterwards.
   rpc::Member member;
 
-  bool writer_failure_logged = false;  // by the thread that looks after the store
+  bool writer_failed = false;  // as seen by the thread that looks after the store
   bool stopped = false;
   Status stop_status;
 
@@ -258,13 +258,9 @@ Result<std::unique_ptr<Process>> Process::Start(Config config, LogSink* log) {
 Status Process::Stop() { return impl_->Stop(); }
 
 void Process::LookAfterStore() {
-  if (impl_->writer_failure_logged) return;
-  const Status writer = impl_->engine->GetInfo().writer;
-  if (writer.ok()) return;
-  impl_->writer_failure_logged = true;
+  if (impl_->writer_failed || impl_->engine->GetInfo().writer.ok()) return;
+  impl_->writer_failed = true;
   impl_->services->SetServing(false);
-  VELLUM_LOG(impl_->logger, kError, "the store takes no more writes; reads go on; only a restart resumes",
-             {{"error", writer.ToString()}, {"data-dir", impl_->config.engine.data_dir}});
 }
 
 std::vector<std::string> Process::addresses() const { return impl_->server->addresses(); }

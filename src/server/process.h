@@ -25,7 +25,8 @@ class Process {
   /// Idempotent. The status is that of the store.
   Status Stop();
 
-  /// To be called now and then (every second, say): notices that the store cannot be written any more, and logs it once.
+  /// To be called now and then (every second, say): once the store cannot be written any more (which it logs itself), those
+  /// who watch gRPC's health service are told that this server does not serve.
   void LookAfterStore();
 
   /// What is listened on, as "host:port" or the path of a socket: first the client addresses, then those for metrics.

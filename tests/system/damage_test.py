@@ -1,0 +1,197 @@
+"""Damaged files and a full disk: an error that names the file, never a server that goes on as if nothing had happened."""
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from support import runner, wait  # noqa: E402
+from support.client import ClientTest, grpc, pb  # noqa: E402
+
+NO_SPACE = "etcdserver: mvcc: database space exceeded"
+
+
+def flip(path, at):
+    with open(path, "r+b") as file:
+        file.seek(at)
+        byte = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte[0] ^ 0x55]))
+
+
+class Damage(ClientTest):
+    def filled(self, count=200, size=2000):
+        server, client = self.serve()
+        for number in range(count):
+            client.put(b"key/%05d" % number, os.urandom(size))
+        client.close()
+        return server
+
+    def assert_refuses(self, server, path):
+        server.launch()
+        self.assertNotEqual(server.exit_code(60), 0)
+        self.assertIn(path.name, server.log())
+        self.assertNotIn("ready to serve client requests", server.log())
+
+    def test_a_flipped_byte_in_the_middle_of_the_log(self):
+        server = self.filled()
+        server.kill()  # a clean stop would flush, and leave an empty log
+        log = max((server.data_dir / "kv").glob("*.log"), key=lambda path: path.stat().st_size)
+        self.assertGreater(log.stat().st_size, 200_000)
+        flip(log, log.stat().st_size // 2)
+        self.assert_refuses(server, log)
+        flip(log, log.stat().st_size // 2)
+        server.start()
+        self.assertEqual(self.connect(server).get(b"key/", b"key0", count_only=True).count, 200)
+
+    def test_a_torn_end_of_the_log_is_what_a_crash_leaves(self):
+        server = self.filled()
+        server.kill()
+        log = max((server.data_dir / "kv").glob("*.log"), key=lambda path: path.stat().st_size)
+        with open(log, "r+b") as file:
+            file.truncate(log.stat().st_size - 5)
+        server.start()
+        self.assertEqual(self.connect(server).get(b"key/", b"key0", count_only=True).count, 199)
+
+    def test_a_flipped_byte_in_a_table_file(self):
+        server = self.filled()
+        self.assertEqual(server.stop(), 0)
+        table = max((server.data_dir / "kv").glob("*.sst"), key=lambda path: path.stat().st_size)
+        for at in (table.stat().st_size // 3, table.stat().st_size // 2):
+            flip(table, at)
+        server.launch()
+
+        def outcome():
+            if server.process.poll() is not None:
+                return "ended"
+            return "serves" if "ready to serve client requests" in server.log() else None
+
+        if wait.until(outcome, "it serves or refuses", 60) == "serves":
+            client = self.connect(server)
+            answer = None
+            try:
+                answer = client.get(b"key/", b"key0")
+            except grpc.RpcError as error:
+                self.assertIn(error.code(), (grpc.StatusCode.DATA_LOSS, grpc.StatusCode.UNAVAILABLE), error.details())
+            self.assertIsNone(answer, "a damaged table was read as if it were whole")
+        else:
+            self.assertNotEqual(server.process.returncode, 0)
+        self.assertIn(table.name, server.log())
+
+    def test_a_missing_table_file(self):
+        server = self.filled()
+        server.stop()
+        table = max((server.data_dir / "kv").glob("*.sst"), key=lambda path: path.stat().st_size)
+        table.rename(server.directory / "taken-away")
+        self.assert_refuses(server, table)
+
+    def test_a_damaged_current_file(self):
+        server = self.filled(10)
+        server.stop()
+        (server.data_dir / "kv" / "CURRENT").write_bytes(b"nonsense")
+        server.launch()
+        self.assertNotEqual(server.exit_code(60), 0)
+
+    def test_format_that_is_no_number(self):
+        server = self.filled(10)
+        server.stop()
+        (server.data_dir / "FORMAT").write_bytes(b"\xff\xfe")
+        server.launch()
+        self.assertNotEqual(server.exit_code(60), 0)
+        self.assertIn("FORMAT", server.log())
+
+
+class FullDisk(ClientTest):
+    """A small file system of its own fills up."""
+
+    def mount(self, mebibytes):
+        directory = self.temporary_directory() / "disk"
+        directory.mkdir()
+        if os.geteuid() != 0:
+            self.skipTest("mounting a small file system takes root")
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", str(directory)],
+                              capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            self.skipTest(f"no mounting here: {done.stderr.strip()}")
+        self.addCleanup(subprocess.run, ["umount", "-l", str(directory)], check=False)
+        return directory
+
+    def fill(self, client):
+        """The number of puts that went well, and the error that ended it."""
+        for number in range(100_000):
+            try:
+                client.put(b"fill/%06d" % number, os.urandom(100_000))
+            except grpc.RpcError as error:
+                return number, error
+        self.fail("the disk never filled up")
+
+    def test_the_floor_keeps_the_server_alive(self):
+        disk = self.mount(200)
+        server = self.make_server(f"--free-space-floor-bytes={64 << 20}")
+        server.data_dir = disk / "data"
+        server.start()
+        client = self.connect(server)
+        count, error = self.fill(client)
+        self.assertGreater(count, 100)
+        self.assertEqual((error.code(), error.details()), (grpc.StatusCode.RESOURCE_EXHAUSTED, NO_SPACE))
+        self.assertEqual(client.get(b"fill/", b"fill0", count_only=True).count, count)
+        alarms = client.maintenance.Alarm(pb.AlarmRequest()).alarms
+        self.assertEqual([alarm.alarm for alarm in alarms], [pb.NOSPACE])
+        self.assertEqual(client.delete(b"fill/", b"fill0").deleted, count)
+        client.compact(client.revision(), physical=True)
+        client.maintenance.Defragment(pb.DefragmentRequest())
+
+        def writes_again():
+            client.maintenance.Alarm(pb.AlarmRequest(action=pb.AlarmRequest.DEACTIVATE, alarm=pb.NOSPACE))
+            try:
+                return client.put(b"after")
+            except grpc.RpcError:
+                return None
+
+        wait.until(writes_again, "space came back", 60)
+
+    def test_without_a_floor_nothing_acknowledged_is_lost(self):
+        disk = self.mount(96)
+        server = self.make_server("--free-space-floor-bytes=0")
+        server.data_dir = disk / "data"
+        ballast = disk / "ballast"
+        server.start()
+        client = self.connect(server)
+        ballast.write_bytes(b"\0" * (24 << 20))
+        count, _ = self.fill(client)
+        if server.process.poll() is None:
+            server.stop()
+        ballast.unlink()
+        server.kill()
+        server.start()
+        client = self.connect(server)
+        found = client.get(b"fill/", b"fill0", count_only=True).count
+        self.assertIn(found, (count, count + 1))
+        self.assertGreaterEqual(client.put(b"after").header.revision, found + 2)
+
+
+class Rescue(ClientTest):
+    def test_the_loss_can_be_accepted_on_purpose(self):
+        from support.server import PROGRAM
+        server = self.start_server()
+        client = self.connect(server)
+        for number in range(200):
+            client.put(b"key/%05d" % number, os.urandom(2000))
+        server.kill()
+        log = max((server.data_dir / "kv").glob("*.log"), key=lambda path: path.stat().st_size)
+        flip(log, log.stat().st_size // 2)
+        done = subprocess.run([str(PROGRAM), "help"], capture_output=True, text=True, check=False)
+        if not re.search(r"\brescue\b", done.stdout + done.stderr):
+            self.skipTest("the program has no rescue command")
+        done = subprocess.run([str(PROGRAM), "rescue", f"--data-dir={server.data_dir}", "--accept-loss"], capture_output=True,
+                              text=True, check=False, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        server.start()
+        found = self.connect(server).get(b"key/", b"key0", count_only=True).count
+        self.assertTrue(0 < found < 200, found)
+
+
+if __name__ == "__main__":
+    runner.main()

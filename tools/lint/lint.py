@@ -28,7 +28,7 @@ THIRD_PARTY = (
     ("grpcpp/", ("src/client/", "bench/", "tests/")),
     ("grpc/", ("src/client/", "bench/", "tests/")),
     ("openssl/", ("src/wire/", "tests/")),
-    ("boost/", ("src/wire/", "tests/")),
+    ("boost/", ("src/wire/", "src/storage/", "tests/")),
     ("yaml-cpp/", ("src/server/",)),
     ("CLI/", ("src/server/", "src/cli/", "bench/")),
     ("google/protobuf/", ("src/rpc/", "src/client/", "src/server/", "bench/", "tests/")),
@@ -167,6 +167,10 @@ def check_public_headers(tree):
         for line, quoted, target in cpp.includes(text):
             if quoted != target.startswith("vellum/") or (not quoted and re.search(r"[./]", target)):
                 yield path, line, "public", f"{target}: public headers name the standard library and vellum/ only", target
+    listed = tree.files.get("src/CMakeLists.txt", "")
+    for path, _ in headers:
+        if listed and not re.search(rf"(?<![\w.]){re.escape(path.rsplit('/', 1)[1])}(?![\w.])", listed):
+            yield path, 1, "public", "not among the headers that src/CMakeLists.txt installs", path
     if len(headers) > PUBLIC_HEADERS_MAX:
         yield "include/vellum", 1, "public", f"{len(headers)} headers; at most {PUBLIC_HEADERS_MAX}", "count"
     if total > PUBLIC_LINES_MAX:

@@ -50,7 +50,7 @@ class UnaryReply {
  public:
   virtual ~UnaryReply() = default;
   virtual void Finish(Message message) = 0;
-  /// `status` must not be OK. Its code and message go on the wire as they are.
+  /// `status` must not be OK (that would be kInternal). Its code and message go on the wire as they are.
   virtual void Fail(Status status) = 0;
 };
 
@@ -66,13 +66,15 @@ class StreamWriter {
   virtual void Send(Message message) = 0;
   /// Ends the call after what was sent. OK: grpc-status 0.
   virtual void Finish(Status status) = 0;
-  /// Bytes handed to Send and not yet written to the socket.
+  /// Bytes handed to Send that the stream still holds because the client's window or socket does not take them. When
+  /// this exceeds ServerOptions::stream_high_water_bytes after a Send, an OnWritable is sure to follow (or OnClosed).
   virtual std::size_t unsent_bytes() const = 0;
   /// The client's message that OnMessage got has been dealt with: gives window credit back.
   virtual void Consumed(std::size_t bytes) = 0;
 };
 
-/// The receiving half. All calls come from the connection's event loop, one at a time: must not block.
+/// The receiving half. All calls come from the connection's event loop, one at a time: must not block. It is destroyed
+/// there after OnClosed, or, when the whole server is destroyed, on the thread that does so.
 class StreamHandler {
  public:
   virtual ~StreamHandler() = default;
@@ -107,21 +109,29 @@ using HttpReply = std::function<void(HttpResponse)>;
 /// Runs on an event loop: must not block. Serves HTTP/1.1 and HTTP/2 requests that are not gRPC alike.
 using HttpHandler = std::function<void(HttpRequest request, HttpReply reply)>;
 
+/// Which sides of a call send more than one message. The wire treats all streams alike; metrics name the kind.
+enum class StreamKind : std::uint8_t { kBidirectional, kServer, kClient };
+
 /// What a server serves. Filled before it starts, constant afterwards.
 class ServiceTable {
  public:
+  /// `method` is "/package.Service/Name"; adding a name again replaces its handler.
   void AddUnary(std::string method, UnaryHandler handler);
-  void AddStream(std::string method, StreamFactory factory);
+  void AddStream(std::string method, StreamFactory factory, StreamKind kind = StreamKind::kBidirectional);
   /// For every path without a gRPC method.
   void SetHttp(HttpHandler handler);
 
   struct Method {
     UnaryHandler unary;    ///< Either this
     StreamFactory stream;  ///< or this.
+    StreamKind kind = StreamKind::kBidirectional;
+    std::size_t index = 0;  ///< Its place in the order of adding: 0, 1, ...
   };
-  /// Null: unknown.
+  /// Null: unknown. Valid as long as nothing is added.
   const Method* FindMethod(std::string_view path) const;
   const HttpHandler& http() const { return http_; }
+  /// True if any method belongs to `service` ("package.Service").
+  bool HasService(std::string_view service) const;
   /// All method paths, sorted.
   std::vector<std::string> Methods() const;
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cli/rescue.h"
+#include "cli/verbs.h"
 #include "server/run.h"
 #include "server/version.h"
 
@@ -47,6 +48,7 @@ int RunTool(int argc, char** argv) {
   rescue->add_option("--data-dir", rescue_options.data_dir, "The data directory; no server may run on it")->required();
   rescue->add_flag("--accept-loss", rescue_options.accept_loss, "Give up every write behind the damage");
 
+  vellum::cli::Verbs verbs(&app);
   CLI::App* const help = app.add_subcommand("help", "Say this");
   try {
     app.parse(argc, argv);
@@ -57,7 +59,7 @@ int RunTool(int argc, char** argv) {
   if (version->parsed()) return PrintVersion(format == "json");
   if (rescue->parsed()) return vellum::cli::Rescue(rescue_options, stdout);
   if (help->parsed()) std::fputs(app.help().c_str(), stdout);
-  return 0;
+  return verbs.Run().value_or(0);
 }
 
 }  // namespace

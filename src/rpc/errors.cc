@@ -41,6 +41,7 @@ constexpr std::array kTable = std::to_array<EtcdErrorRow>({
     {EtcdError::kDuplicateKey, Reason::kDuplicateKey, kInvalidArgument,
      "etcdserver: duplicate key given in txn request"},
     {EtcdError::kInvalidSort, Reason::kInvalidSort, kInvalidArgument, "etcdserver: invalid sort option"},
+    {EtcdError::kInvalidClientApiVersion, Reason::kNone, kInvalidArgument, "etcdserver: invalid client api version"},
     {EtcdError::kCompacted, Reason::kCompacted, kOutOfRange, "etcdserver: mvcc: required revision has been compacted"},
     {EtcdError::kFutureRevision, Reason::kFutureRevision, kOutOfRange,
      "etcdserver: mvcc: required revision is a future revision"},

@@ -18,6 +18,7 @@ enum class EtcdError : std::uint8_t {
   kTooManyOperations,
   kDuplicateKey,
   kInvalidSort,
+  kInvalidClientApiVersion,
   kCompacted,
   kFutureRevision,
   kNoSpace,

@@ -38,9 +38,10 @@ struct Limits {
   std::size_t request_bytes_max = 1'572'864;  ///< A write as it would be logged; more: "request is too large".
   std::size_t fragment_slack_bytes = 524'288;  ///< A watch response is split from request_bytes_max + this on.
   std::size_t response_bytes_max = 2'147'483'647;  ///< What a client can receive in one message.
-  std::size_t keep_alives_in_flight_max = 1024;   ///< Per stream; beyond it the stream is not read.
-  std::size_t watch_stream_high_water_bytes = 64u << 10;  ///< Unsent; beyond it watchers fall back to history.
-  std::int64_t lease_ttl_max_s = 9'000'000'000;
+  /// Unsent; beyond it watchers fall back to history, and no more of the stream's requests are taken. Must not be below
+  /// wire::ServerOptions::stream_high_water_bytes, which decides when a stream counts as writable again.
+  std::size_t stream_high_water_bytes = 64u << 10;
+  std::size_t watchers_per_stream_max = 1'000'000;  ///< Further creates are refused.
   std::int64_t quota_shown_bytes = 2'147'483'648;  ///< Status.dbSizeQuota when no quota is set: etcd's default.
 };
 

@@ -11,8 +11,9 @@
 
 namespace vellum::server {
 
-/// Looks at every finished call: logs the slow ones and, if asked for, keeps a histogram per method. Streams last as long
-/// as their clients want, so only calls with one answer are looked at. Nothing of a request's content is logged.
+/// Looks at every finished call: logs the slow ones, keeps etcd's histograms of the long ones (hashes, defragmentation)
+/// and, if asked for, one per method. Streams last as long as their clients want, so only calls with one answer are looked
+/// at. Nothing of a request's content is logged.
 class CallObserver {
  public:
   struct Options {
@@ -33,9 +34,13 @@ class CallObserver {
     std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
   };
 
+  struct Unary {
+    Histogram* by_method = nullptr;  ///< Null without histograms.
+    Histogram* by_name = nullptr;    ///< One that etcd has for this method alone; null for most.
+  };
+
   const Options options_;
-  /// Per unary method; null without histograms.
-  std::unordered_map<std::string, Histogram*, Hash, std::equal_to<>> unary_;
+  std::unordered_map<std::string, Unary, Hash, std::equal_to<>> unary_;
 };
 
 }  // namespace vellum::server

@@ -49,6 +49,13 @@ TEST_F(CallObserverTest, ZeroMeansNoneIsSlow) {
   EXPECT_TRUE(lines_.lines.empty());
 }
 
+TEST_F(CallObserverTest, KeepsEtcdsHistogramsOfLongCalls) {
+  table_.AddUnary("/etcdserverpb.Maintenance/HashKV", [](auto, auto, auto) {});
+  const CallObserver observer({.metrics = &metrics_}, &table_);
+  observer.OnCallDone("/etcdserverpb.Maintenance/HashKV", Code::kOk, 0.5);
+  EXPECT_NE(metrics_.Expose().find("etcd_mvcc_hash_rev_duration_seconds_count 1"), std::string::npos);
+}
+
 TEST_F(CallObserverTest, KeepsHistogramsWhereAskedFor) {
   const CallObserver observer({.histograms = true, .metrics = &metrics_}, &table_);
   observer.OnCallDone("/a.B/Unary", Code::kOk, 0.02);

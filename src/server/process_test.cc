@@ -140,6 +140,10 @@ TEST_F(ProcessTest, APortThatIsTakenIsNamedAndNothingStaysBehind) {
   const Result<std::unique_ptr<Process>> second = Process::Start(config, &lines_);
   ASSERT_FALSE(second.ok());
   EXPECT_NE(second.error().message().find(address), std::string::npos) << second.error().message();
+  // Nor is it evaded by another address of the same name.
+  Config by_name = Settings("http://localhost" + address.substr(address.rfind(':')));
+  by_name.engine.data_dir = (directory_ / "other").string();
+  EXPECT_FALSE(Process::Start(by_name, &lines_).ok());
   // Its directory is free again.
   Config third = Settings();
   third.engine.data_dir = (directory_ / "other").string();

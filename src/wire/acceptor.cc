@@ -102,15 +102,18 @@ Status Acceptor::ListenTcp(const Endpoint& endpoint) {
       }
       if (options_->socket_reuse_address) SetOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
       if (options_->socket_reuse_port) SetOption(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-      if (family == AF_INET6) SetOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, endpoint.host.empty() ? 0 : 1);
+      if (family == AF_INET6) SetOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, endpoint.host.empty() || endpoint.host == "::" ? 0 : 1);
       if (::bind(fd, each->ai_addr, each->ai_addrlen) == 0 && ::listen(fd, kBacklog) == 0) {
         sockaddr_storage bound{};
         socklen_t size = sizeof(bound);
         ::getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &size);
         return Begin(fd, endpoint, AddressName(bound));
       }
-      failure = CannotListen(name, ErrorText(errno));
+      const int error = errno;
+      failure = CannotListen(name, ErrorText(error));
       ::close(fd);
+      // Another server that has 127.0.0.1 must not make this one retreat to [::1], where nobody looks for it.
+      if (error == EADDRINUSE || error == EACCES) return failure;
     }
   }
   return failure;

@@ -6,6 +6,8 @@
 #include <random>
 #include <set>
 
+#include "base/test_random.h"
+
 namespace vellum::kv {
 namespace {
 
@@ -41,9 +43,7 @@ TEST(KvIntervalIndex, FindsKeysRangesAndOpenEnds) {
 }
 
 TEST(KvIntervalIndex, AgreesWithALinearSearch) {
-  const auto seed = static_cast<std::uint32_t>(std::random_device()());
-  SCOPED_TRACE("seed " + std::to_string(seed));
-  std::mt19937 rng(seed);
+  std::mt19937_64 rng = SeededRandom();
   const auto random_key = [&] {
     std::string key;
     for (std::size_t n = rng() % 4; n > 0; --n) key.push_back(static_cast<char>("\0abc\xff"[rng() % 5]));

@@ -10,6 +10,7 @@
 
 #include "base/manual_clock.h"
 #include "base/mutex.h"
+#include "base/test_random.h"
 
 namespace vellum::kv {
 namespace {
@@ -414,9 +415,7 @@ TEST(KvLeaseTable, GrantingAndRevokingForEverKeepsTheHeapsSmall) {
 
 /// Random grants, renewals, revocations and outcomes against a plain map of deadlines: nothing early, nothing lost.
 TEST(KvLeaseTable, RandomOperationsAgreeWithAPlainMap) {
-  const auto seed = static_cast<std::uint32_t>(std::random_device()());
-  SCOPED_TRACE("seed " + std::to_string(seed));
-  std::mt19937 rng(seed);
+  std::mt19937_64 rng = SeededRandom();
   ManualClock clock;
   LeaseTable table{LeaseTable::Options()};
   LeaseTable::Waiters nobody;

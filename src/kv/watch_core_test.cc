@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/manual_clock.h"
+#include "base/test_random.h"
 #include "kv/watch_test_util.h"
 
 namespace vellum::kv {
@@ -479,10 +480,10 @@ class WatchCoreStorm {
 };
 
 TEST(KvWatchCoreStorm, KeepsEveryPromise) {
-  const auto first_seed = static_cast<std::uint32_t>(std::random_device()());
-  for (std::uint32_t round = 0; round < 40; ++round) {
-    SCOPED_TRACE("seed " + std::to_string(first_seed + round));
-    WatchCoreStorm(first_seed + round).Run(1500);
+  auto seeds = SeededRandom();
+  for (int round = 0; round < 40; ++round) {
+    SCOPED_TRACE("round " + std::to_string(round));
+    WatchCoreStorm(static_cast<std::uint32_t>(seeds())).Run(1500);
     if (testing::Test::HasFailure()) return;
   }
 }

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/manual_clock.h"
+#include "base/test_random.h"
 #include "kv/watch_test_util.h"
 
 namespace vellum::kv {
@@ -142,8 +143,7 @@ class SmallSink final : public WatchSink {
 };
 
 TEST_F(KvWatchHub, WritersWatchersAndSlowReadersAtOnce) {
-  const auto seed = static_cast<std::uint32_t>(std::random_device()());
-  SCOPED_TRACE("seed " + std::to_string(seed));
+  const auto seed = static_cast<std::uint32_t>(SeededRandom()());
   options_.ring_bytes = 20'000;
   Start();
   constexpr int kStreams = 4;

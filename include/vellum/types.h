@@ -20,11 +20,11 @@ inline constexpr char kFromKey[] = "\0";
 
 /// One key as it is, or was, at some revision.
 struct KeyValue {
-  std::string key;
+  std::string key{};
   Revision create_revision = 0;  ///< Of the put that began the present incarnation.
   Revision mod_revision = 0;     ///< Of the last change.
   std::int64_t version = 0;      ///< 1 after creation, one more per put.
-  std::string value;
+  std::string value{};
   LeaseId lease = 0;
 
   friend bool operator==(const KeyValue&, const KeyValue&) = default;
@@ -36,8 +36,8 @@ enum class EventType : std::uint8_t { kPut = 0, kDelete = 1 };
 /// mod_revision - 1: absent for a creation, and where that revision is compacted.
 struct Event {
   EventType type = EventType::kPut;
-  KeyValue kv;
-  std::optional<KeyValue> prev_kv;
+  KeyValue kv{};
+  std::optional<KeyValue> prev_kv{};
 
   friend bool operator==(const Event&, const Event&) = default;
 };
@@ -47,8 +47,8 @@ enum class SortTarget : std::uint8_t { kKey = 0, kVersion = 1, kCreate = 2, kMod
 
 /// Which keys, as of when, and what of them.
 struct RangeRequest {
-  std::string key;        ///< Must not be empty.
-  std::string range_end;  ///< Empty: the one key. "\0": all from `key` on. Else [key, range_end).
+  std::string key{};        ///< Must not be empty.
+  std::string range_end{};  ///< Empty: the one key. "\0": all from `key` on. Else [key, range_end).
   std::int64_t limit = 0;  ///< <= 0: none.
   Revision revision = 0;   ///< <= 0: the current one.
   SortOrder sort_order = SortOrder::kNone;
@@ -65,14 +65,14 @@ struct RangeRequest {
 /// `count` is the number of keys in the interval at that revision, whatever limit and filters left out.
 struct RangeResponse {
   Revision revision = 0;  ///< The store's current revision when it answered, not the one that was asked for.
-  std::vector<KeyValue> kvs;
+  std::vector<KeyValue> kvs{};
   bool more = false;
   std::int64_t count = 0;
 };
 
 struct PutRequest {
-  std::string key;
-  std::string value;
+  std::string key{};
+  std::string value{};
   LeaseId lease = 0;
   bool prev_kv = false;
   bool ignore_value = false;  ///< Keep the stored value; the key must exist.
@@ -81,19 +81,19 @@ struct PutRequest {
 
 struct PutResponse {
   Revision revision = 0;
-  std::optional<KeyValue> prev_kv;
+  std::optional<KeyValue> prev_kv{};
 };
 
 struct DeleteRangeRequest {
-  std::string key;
-  std::string range_end;
+  std::string key{};
+  std::string range_end{};
   bool prev_kv = false;
 };
 
 struct DeleteRangeResponse {
   Revision revision = 0;
   std::int64_t deleted = 0;
-  std::vector<KeyValue> prev_kvs;  ///< In key order, if asked for.
+  std::vector<KeyValue> prev_kvs{};  ///< In key order, if asked for.
 };
 
 enum class CompareResult : std::uint8_t { kEqual = 0, kGreater = 1, kLess = 2, kNotEqual = 3, kAlwaysTrue = 4 };
@@ -104,10 +104,10 @@ enum class CompareTarget : std::uint8_t { kVersion = 0, kCreate = 1, kMod = 2, k
 struct Compare {
   CompareResult result = CompareResult::kEqual;  ///< kAlwaysTrue: a number that etcd does not know either.
   CompareTarget target = CompareTarget::kVersion;
-  std::string key;
-  std::string range_end;
+  std::string key{};
+  std::string range_end{};
   std::int64_t number = 0;  ///< The operand of every target but kValue.
-  std::string value;        ///< The operand of kValue.
+  std::string value{};        ///< The operand of kValue.
 };
 
 struct TxnOp;
@@ -115,9 +115,9 @@ struct TxnOp;
 /// If all compares hold, `success` runs, else `failure`; in order, each operation seeing those before it, all in one
 /// revision. Compares, nested ones too, see the state before the transaction.
 struct TxnRequest {
-  std::vector<Compare> compares;
-  std::vector<TxnOp> success;
-  std::vector<TxnOp> failure;
+  std::vector<Compare> compares{};
+  std::vector<TxnOp> success{};
+  std::vector<TxnOp> failure{};
 };
 
 /// monostate: an operation without content, which is refused.
@@ -130,7 +130,7 @@ struct TxnOpResponse;
 struct TxnResponse {
   Revision revision = 0;
   bool succeeded = false;
-  std::vector<TxnOpResponse> responses;
+  std::vector<TxnOpResponse> responses{};
 };
 
 struct TxnOpResponse {
@@ -148,7 +148,7 @@ struct LeaseTimeToLiveResponse {
   LeaseId id = 0;
   std::int64_t ttl_s = -1;  ///< Remaining, rounded as etcd does; -1: no such lease.
   std::int64_t granted_ttl_s = 0;
-  std::vector<std::string> keys;  ///< Ascending, if asked for.
+  std::vector<std::string> keys{};  ///< Ascending, if asked for.
 };
 
 }  // namespace vellum

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "kv/command.h"
+#include "kv/commit_log.h"
 #include "kv/view.h"
 #include "storage/database.h"
 #include "vellum/clock.h"
@@ -44,6 +45,7 @@ struct EngineOptions {
   std::size_t count_ring_bytes = 32u << 20;
 
   std::int64_t quota_backend_bytes = 0;            ///< <= 0: no quota; the floor below guards the disk instead.
+  /// Below it NOSPACE is raised. At most a quarter of the disk counts; 0: no floor.
   std::uint64_t free_space_floor_bytes = 256u << 20;
 
   std::chrono::seconds lease_ttl_min{2};
@@ -60,23 +62,27 @@ struct EngineOptions {
   Metrics* metrics = nullptr;  ///< Null: the engine has its own.
 };
 
-/// Called exactly once, on the applier's thread: hand over, do not work there.
-using ProposalDone = std::function<void(Result<CommandResult>)>;
-
 /// The metadata plane: one store, with its applier, watch hub, lessor and reclaimer. Thread-safe.
 ///
-/// Order of work for each group of commands: apply -> sync -> publish the view -> answer -> tell the watch hub.
+/// Order of work for each group of commands: apply -> sync -> publish the view -> tell the lessor -> answer -> tell the
+/// watch hub. Views must not outlive the engine.
 class Engine {
  public:
+  /// kFailedPrecondition: another process has the directory, or its format is newer. kDataLoss: damaged. Cost: leases and
+  /// leaves of the count tree, whatever the number of keys; and what the write-ahead log has to say again.
   static Result<std::unique_ptr<Engine>> Open(EngineOptions options);
-  /// Stops.
+  /// Stops, and closes the database.
   ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
 
-  /// Refuses new proposals, finishes those that wait, checkpoints leases, flushes, closes. Idempotent.
+  /// Refuses new proposals, finishes those that wait, checkpoints leases, flushes. Reads go on until the engine is
+  /// destroyed. Idempotent; the second call returns what the first did.
   Status Stop();
 
   /// Stateless checks run here, on the calling thread (`done` is then called before this returns); the rest on the
-  /// applier. kUnavailable with kStopped once stopping or after the writer became terminal.
+  /// applier. kUnavailable with kStopped once stopping, in a store opened read-only, or after the writer became terminal;
+  /// kTooManyRequests when too much waits; kNoSpace for what needs room when there is none.
   void Propose(Command command, ProposalDone done);
   /// The same, waiting.
   Result<CommandResult> ProposeAndWait(Command command);
@@ -90,7 +96,8 @@ class Engine {
   void Compact(Revision revision, bool physical, std::function<void(Result<CompactResult>)> done,
                CompactRules rules = CompactRules::kLibrary);
 
-  /// Reclaims `latest` online; waits. A call while one runs joins it.
+  /// Returns what space garbage still takes, online: finishes a reclaim that is due, then rewrites `latest`. A call while
+  /// one runs joins it. `done` runs on any thread.
   void Defragment(std::function<void(Status)> done);
 
   WatchHub& watch_hub();

@@ -1,0 +1,100 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <thread>
+#include <vector>
+
+#include "base/metrics.h"
+#include "base/mutex.h"
+#include "kv/command.h"
+#include "vellum/status.h"
+
+namespace vellum::kv {
+
+/// Called exactly once, on the applier's thread (or on the proposing one if the proposal is refused at once): hand over,
+/// do not work there.
+using ProposalDone = std::function<void(Result<CommandResult>)>;
+
+struct Proposal {
+  Command command;
+  ProposalDone done;
+};
+
+/// What a log drives: applies groups of commands in their order, one group at a time, and answers them.
+class GroupHandler {
+ public:
+  virtual ~GroupHandler() = default;
+  enum class Durability : std::uint8_t {
+    kSyncNeeded,  ///< The batches are the log: nothing may be answered before they are synced.
+    kInLog,       ///< The commands are durable elsewhere already.
+  };
+  virtual void HandleGroup(std::vector<Proposal>&& group, Durability durability) = 0;
+};
+
+/// Orders commands and decides about their durability. Thread-safe.
+class CommitLog {
+ public:
+  virtual ~CommitLog() = default;
+  /// `handler` must outlive the log. Call once.
+  virtual void Start(GroupHandler* handler) = 0;
+  /// kResourceExhausted (kTooManyRequests) when too much waits, kUnavailable (kStopped) after Stop.
+  virtual void Propose(Command command, ProposalDone done) = 0;
+  /// Refuses new commands, finishes those that wait. Idempotent.
+  virtual void Stop() = 0;
+};
+
+/// The log of a store that stands alone: the database's write-ahead log, into which the handler's batches go, is all the
+/// log there is. One thread takes whatever waits as one group; the next group forms meanwhile.
+class LocalCommitLog final : public CommitLog {
+ public:
+  struct Options {
+    std::size_t group_commands_max = 4096;
+    std::size_t group_bytes_max = 16u << 20;
+    std::size_t proposals_max = 65536;
+    std::size_t proposals_bytes_max = 256u << 20;
+    Metrics* metrics = nullptr;  ///< Must not be null.
+  };
+  explicit LocalCommitLog(Options options);
+  /// Stops.
+  ~LocalCommitLog() override;
+  LocalCommitLog(const LocalCommitLog&) = delete;
+  LocalCommitLog& operator=(const LocalCommitLog&) = delete;
+
+  void Start(GroupHandler* handler) override;
+  void Propose(Command command, ProposalDone done) override VELLUM_EXCLUDES(mu_);
+  void Stop() override VELLUM_EXCLUDES(mu_);
+
+  /// Commands that wait or are being worked on.
+  std::size_t pending() const { return pending_.load(std::memory_order_relaxed); }
+
+ private:
+  struct Waiting {
+    Proposal proposal;
+    std::size_t bytes = 0;
+  };
+  void Run();
+  std::vector<Proposal> TakeGroup() VELLUM_EXCLUDES(mu_);
+
+  const Options options_;
+  GroupHandler* handler_ = nullptr;  // constant after Start
+
+  Mutex mu_;
+  CondVar wake_;
+  std::vector<Waiting> queue_ VELLUM_GUARDED_BY(mu_);
+  std::size_t queue_head_ VELLUM_GUARDED_BY(mu_) = 0;  // those before it are taken
+  std::size_t queue_bytes_ VELLUM_GUARDED_BY(mu_) = 0;
+  bool idle_ VELLUM_GUARDED_BY(mu_) = false;  // the thread waits, so a push must wake it
+  bool stopping_ VELLUM_GUARDED_BY(mu_) = false;
+
+  Mutex join_mu_;  // taken by Stop only, before mu_
+  std::thread thread_ VELLUM_GUARDED_BY(join_mu_);
+
+  std::atomic<std::size_t> pending_{0};
+  Histogram& group_commands_;
+  Metrics::CallbackHandle pending_metric_;
+};
+
+}  // namespace vellum::kv

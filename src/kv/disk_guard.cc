@@ -1,0 +1,124 @@
+#include "kv/disk_guard.h"
+
+#include <fcntl.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace vellum::kv {
+namespace {
+
+constexpr std::uint64_t kReserveBytesMax = 16u << 20;
+/// How much may be let through against a quota before the store is measured again.
+constexpr std::uint64_t kPromisedBytesMax = 64u << 10;
+
+Result<DiskGuard::Space> ReadSpace(const std::string& directory) {
+  struct statvfs info {};
+  if (::statvfs(directory.c_str(), &info) != 0) {
+    return Unavailable("cannot read the free space of " + directory + ": " + std::strerror(errno));
+  }
+  return DiskGuard::Space{static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize,
+                          static_cast<std::uint64_t>(info.f_blocks) * info.f_frsize};
+}
+
+/// Allocates the file's blocks for real.
+bool Allocate(const std::string& path, std::uint64_t bytes) {
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0) return false;
+  const bool done = ::posix_fallocate(fd, 0, static_cast<off_t>(bytes)) == 0;
+  ::close(fd);
+  if (!done) ::unlink(path.c_str());
+  return done;
+}
+
+}  // namespace
+
+DiskGuard::DiskGuard(Options options) : options_(std::move(options)) {}
+
+void DiskGuard::Start() {
+  {
+    MutexLock lock(&mu_);
+    has_reserve_ = ::access(options_.reserve_path.c_str(), F_OK) == 0;  // of an earlier run
+  }
+  Recheck();
+}
+
+void DiskGuard::Recheck() {
+  MutexLock lock(&mu_);
+  measured_ = {};
+  promised_ = kPromisedBytesMax;
+  Look();
+}
+
+void DiskGuard::Look() {
+  written_.store(0, std::memory_order_relaxed);
+  const Clock::TimePoint next = options_.clock->Now() + options_.interval;
+  next_look_ns_.store(std::chrono::nanoseconds(next.time_since_epoch()).count(), std::memory_order_relaxed);
+  if (options_.floor_bytes == 0) return;
+  const Result<Space> space = options_.space ? options_.space() : ReadSpace(options_.directory);
+  if (!space.ok()) {
+    VELLUM_LOG(options_.logger, kWarn, "cannot see how much space is left", {{"error", space.error().message()}});
+    return;
+  }
+  const std::uint64_t floor = std::min(options_.floor_bytes, space->total_bytes / 4);
+  const bool low = space->free_bytes < floor;
+  if (low && !low_.load(std::memory_order_relaxed)) {
+    VELLUM_LOG(options_.logger, kWarn, "free space is below the floor: writes that need more are refused",
+               {{"directory", options_.directory}, {"free-bytes", space->free_bytes}, {"floor-bytes", floor}});
+  }
+  low_.store(low, std::memory_order_release);
+  if (low && has_reserve_) {
+    ::unlink(options_.reserve_path.c_str());
+    has_reserve_ = false;
+  }
+  if (!low && !has_reserve_) MakeReserve(*space, floor);
+}
+
+void DiskGuard::MakeReserve(const Space& space, std::uint64_t floor) {
+  const std::uint64_t bytes = std::min(kReserveBytesMax, floor / 4);
+  // Twice, so that making the reserve cannot itself be what brings space below the floor.
+  if (bytes == 0 || space.free_bytes < floor + 2 * bytes) return;
+  has_reserve_ = Allocate(options_.reserve_path, bytes);
+}
+
+void DiskGuard::LookIfDue() {
+  const std::int64_t now = std::chrono::nanoseconds(options_.clock->Now().time_since_epoch()).count();
+  if (now < next_look_ns_.load(std::memory_order_relaxed) &&
+      written_.load(std::memory_order_relaxed) < options_.written_bytes_max) {
+    return;
+  }
+  MutexLock lock(&mu_);
+  Look();
+}
+
+void DiskGuard::OnWritten(std::uint64_t bytes) {
+  written_.fetch_add(bytes, std::memory_order_relaxed);
+  LookIfDue();
+}
+
+bool DiskGuard::OverQuota(std::int64_t cost) {
+  MutexLock lock(&mu_);
+  const Clock::TimePoint now = options_.clock->Now();
+  if (promised_ >= kPromisedBytesMax || now - measured_ >= options_.interval) {
+    stored_ = options_.stored_bytes();
+    promised_ = 0;
+    measured_ = now;
+  }
+  const std::uint64_t needed = stored_ + promised_ + static_cast<std::uint64_t>(cost);
+  if (needed > static_cast<std::uint64_t>(options_.quota_bytes)) return true;
+  promised_ += static_cast<std::uint64_t>(cost);
+  return false;
+}
+
+bool DiskGuard::Refuses(std::int64_t cost) {
+  if (cost <= 0) return false;
+  LookIfDue();
+  if (low()) return true;
+  return options_.quota_bytes > 0 && OverQuota(cost);
+}
+
+}  // namespace vellum::kv

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "base/log.h"
+#include "base/mutex.h"
+#include "vellum/clock.h"
+#include "vellum/status.h"
+
+namespace vellum::kv {
+
+/// Watches over the room that is left: a floor of free space on the disk, and the quota if there is one. While room is
+/// short, whatever needs more of it is refused before it is logged. Thread-safe.
+///
+/// A reserve file holds some room that nobody else can take; it goes when space falls below the floor, so that deletes
+/// and compaction, which write before they return anything, can go on.
+class DiskGuard {
+ public:
+  struct Space {
+    std::uint64_t free_bytes = 0;  ///< For this process's user.
+    std::uint64_t total_bytes = 0;
+  };
+  struct Options {
+    std::string directory;     ///< On the disk in question.
+    std::string reserve_path;
+    std::uint64_t floor_bytes = 256u << 20;  ///< At most a quarter of the disk counts. 0: no floor, no reserve.
+    std::int64_t quota_bytes = 0;            ///< <= 0: none.
+    std::chrono::milliseconds interval{1000};  ///< Between two looks at the disk, unless much is written.
+    std::uint64_t written_bytes_max = 4u << 20;  ///< After which the disk is looked at again in any case.
+    Clock* clock = SystemClock();
+    Logger logger;
+    std::function<Result<Space>()> space;           ///< Empty: statvfs of `directory`.
+    std::function<std::uint64_t()> stored_bytes;    ///< The store's physical size, for the quota.
+  };
+  explicit DiskGuard(Options options);
+
+  /// Looks at the disk for the first time, and makes the reserve if there is room.
+  void Start();
+
+  /// True if a command that needs `cost` bytes (0: passes always) has to be refused now. Looks at the disk when the last
+  /// look is too old; otherwise a few atomic reads.
+  bool Refuses(std::int64_t cost) VELLUM_EXCLUDES(mu_);
+  /// So much was written. Looks at the disk when due.
+  void OnWritten(std::uint64_t bytes) VELLUM_EXCLUDES(mu_);
+  /// An operator has cleared the alarm: forget what was seen, look again, and make the reserve anew if there is room.
+  void Recheck() VELLUM_EXCLUDES(mu_);
+
+  bool low() const { return low_.load(std::memory_order_acquire); }
+
+ private:
+  void LookIfDue() VELLUM_EXCLUDES(mu_);
+  void Look() VELLUM_REQUIRES(mu_);
+  void MakeReserve(const Space& space, std::uint64_t floor) VELLUM_REQUIRES(mu_);
+  bool OverQuota(std::int64_t cost) VELLUM_EXCLUDES(mu_);
+
+  const Options options_;
+  std::atomic<bool> low_{false};
+  std::atomic<std::int64_t> next_look_ns_{0};
+  std::atomic<std::uint64_t> written_{0};  // since the last look
+
+  Mutex mu_;
+  bool has_reserve_ VELLUM_GUARDED_BY(mu_) = false;
+  std::uint64_t stored_ VELLUM_GUARDED_BY(mu_) = 0;    // as of the last measurement
+  std::uint64_t promised_ VELLUM_GUARDED_BY(mu_) = 0;  // cost of what was let through since
+  Clock::TimePoint measured_ VELLUM_GUARDED_BY(mu_){};
+};
+
+}  // namespace vellum::kv

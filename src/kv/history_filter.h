@@ -1,0 +1,14 @@
+#pragma once
+
+#include <memory>
+
+#include "kv/view.h"
+#include "storage/database.h"
+
+namespace vellum::kv {
+
+/// Drops records of `history` that ended at or before what the mark lets the filter know when a compaction of RocksDB
+/// starts. Keeps everything while nothing may go, and records that it cannot read.
+storage::RecordFilterFactory HistoryFilterFactory(std::shared_ptr<const CompactionMark> mark);
+
+}  // namespace vellum::kv

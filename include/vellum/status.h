@@ -157,15 +157,15 @@ class [[nodiscard]] Result {
 #define VELLUM_CONCAT(a, b) VELLUM_CONCAT_INNER(a, b)
 
 /// Leaves the calling function with the Status of `expr` unless it is OK.
-#define VELLUM_TRY(expr)                                                   \
-  do {                                                                     \
-    if (::vellum::Status vellum_try_status = (expr); !vellum_try_status.ok()) \
-      return vellum_try_status;                                            \
+#define VELLUM_TRY(expr) VELLUM_TRY_INNER(VELLUM_CONCAT(vellum_status_, __COUNTER__), expr)
+#define VELLUM_TRY_INNER(tmp, expr)                              \
+  do {                                                           \
+    if (::vellum::Status tmp = (expr); !tmp.ok()) return tmp;    \
   } while (false)
 
 /// Declares `decl` from the Result of `expr`, or leaves the calling function with its error.
 #define VELLUM_ASSIGN_OR_RETURN(decl, expr) \
-  VELLUM_ASSIGN_OR_RETURN_INNER(VELLUM_CONCAT(vellum_result_, __LINE__), decl, expr)
+  VELLUM_ASSIGN_OR_RETURN_INNER(VELLUM_CONCAT(vellum_result_, __COUNTER__), decl, expr)
 #define VELLUM_ASSIGN_OR_RETURN_INNER(tmp, decl, expr) \
   auto tmp = (expr);                                   \
   if (!tmp.ok()) return std::move(tmp).error();        \

@@ -1,10 +1,13 @@
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "base/bytes.h"
 #include "cli/rescue.h"
 #include "cli/verbs.h"
 #include "server/run.h"
@@ -32,34 +35,49 @@ int PrintVersion(bool json) {
   return 0;
 }
 
-int RunTool(int argc, char** argv) {
+int RunTool(std::vector<std::string> arguments) {
   CLI::App app{kAbout, "vellum"};
-  app.require_subcommand(1);
   app.set_help_flag("-h,--help", "Say this");
   app.add_subcommand("serve", "Serve the store; see 'vellum serve --help'");
   app.add_subcommand("etcd", "The same with etcd's flags, manners and defaults; see 'vellum etcd --help'");
-
-  std::string format = "text";
-  CLI::App* const version = app.add_subcommand("version", "Versions of Vellum and of what it is built on");
-  version->add_option("-o,--output", format, "text or json")->check(CLI::IsMember({"text", "json"}));
+  vellum::cli::Verbs verbs(&app);
 
   vellum::cli::RescueOptions rescue_options;
   CLI::App* const rescue = app.add_subcommand("rescue", "Open a data directory whose write-ahead log is damaged");
   rescue->add_option("--data-dir", rescue_options.data_dir, "The data directory; no server may run on it")->required();
   rescue->add_flag("--accept-loss", rescue_options.accept_loss, "Give up every write behind the damage");
 
-  vellum::cli::Verbs verbs(&app);
-  CLI::App* const help = app.add_subcommand("help", "Say this");
+  std::string format = "text";
+  CLI::App* const version = app.add_subcommand("version", "Versions of Vellum and of what it is built on");
+  version->add_option("-o,--output", format, "text or json")->check(CLI::IsMember({"text", "json"}));
+  app.add_subcommand("help", "Say this, or what a command does");
+
+  if (arguments.empty()) {
+    std::fputs(app.help().c_str(), stderr);
+    return 2;
+  }
+  if (arguments[0] == "--version") return PrintVersion(/*json=*/false);
+  // "help" and "help COMMAND" are other spellings of "--help" and "COMMAND --help".
+  if (arguments[0] == "help") {
+    arguments.erase(arguments.begin());
+    arguments.resize(std::min<std::size_t>(arguments.size(), 1));
+    arguments.emplace_back("--help");
+  }
+  const auto named = [&arguments](const CLI::App* command) { return command->get_name() == arguments[0]; };
+  if (!arguments[0].starts_with('-') && app.get_subcommands(named).empty()) {
+    std::fprintf(stderr, "vellum: there is no command '%s'; 'vellum help' lists them\n", vellum::Printable(arguments[0]).c_str());
+    return 2;
+  }
   try {
-    app.parse(argc, argv);
+    std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
+    app.parse(std::move(arguments));
   } catch (const CLI::ParseError& error) {
     // CLI11's way to say "help was asked for" (0) and "not understood".
     return app.exit(error) == 0 ? 0 : 2;
   }
   if (version->parsed()) return PrintVersion(format == "json");
   if (rescue->parsed()) return vellum::cli::Rescue(rescue_options, stdout);
-  if (help->parsed()) std::fputs(app.help().c_str(), stdout);
-  return verbs.Run().value_or(0);
+  return verbs.Run().value_or(2);
 }
 
 }  // namespace
@@ -73,5 +91,8 @@ int main(int argc, char** argv) {
   if (!arguments.empty() && IsServer(arguments[0], &personality)) {
     return vellum::server::RunServer(personality, {arguments.begin() + 1, arguments.end()});
   }
-  return RunTool(argc, argv);
+  if (arguments.size() == 2 && arguments[0] == "help" && IsServer(arguments[1], &personality)) {
+    return vellum::server::RunServer(personality, {"--help"});
+  }
+  return RunTool(arguments);
 }

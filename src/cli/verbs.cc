@@ -90,7 +90,10 @@ struct Verbs::Impl {
 
   CLI::App* Add(CLI::App* app, const char* name, const char* help, int (Impl::*run)()) {
     CLI::App* const verb = app->add_subcommand(name, help);
-    verb->add_option("--endpoint,--endpoints", endpoints, "Where the server is")->delimiter(',')->envname("VELLUM_ENDPOINT");
+    verb->add_option("--endpoint,--endpoints", endpoints, "Where the server is (127.0.0.1:2379)")
+        ->delimiter(',')
+        ->allow_extra_args(false)
+        ->envname("VELLUM_ENDPOINT");
     verb->add_option("-o,--output", output, "text or json")->check(CLI::IsMember({"text", "table", "json"}));
     verb->add_option("--timeout", timeout_s, "Seconds for one call")->check(CLI::Range(0.001, 86400.0));
     verbs.push_back({verb, [this, run] { return (this->*run)(); }});

@@ -106,6 +106,7 @@ struct Process::Impl {
   rpc::Member member;
 
   bool writer_failed = false;  // as seen by the thread that looks after the store
+  bool serving = false;
   bool stopped = false;
   Status stop_status;
 
@@ -196,6 +197,7 @@ Status Process::Impl::Serve() {
   member.peer_urls = config.shown_peer_urls;
   server->Start();
   compactor->Start();
+  serving = true;
   AnnounceReady(info);
   return {};
 }
@@ -223,7 +225,7 @@ void Process::Impl::AnnounceReady(const kv::Engine::Info& info) const {
 
 Status Process::Impl::Stop() {
   if (std::exchange(stopped, true)) return stop_status;
-  VELLUM_LOG(logger, kInfo, "stopping", {});
+  if (serving) VELLUM_LOG(logger, kInfo, "stopping", {});
   if (compactor != nullptr) compactor->Stop();
   if (services != nullptr) {
     services->SetServing(false);
@@ -234,10 +236,10 @@ Status Process::Impl::Stop() {
     if (pool != nullptr) pool->Stop();
   }
   if (engine != nullptr) stop_status = engine->Stop();
-  if (stop_status.ok()) {
-    VELLUM_LOG(logger, kInfo, "stopped", {});
-  } else {
+  if (!stop_status.ok()) {
     VELLUM_LOG(logger, kError, "stopped, but not cleanly", {{"error", stop_status.ToString()}});
+  } else if (serving) {
+    VELLUM_LOG(logger, kInfo, "stopped", {});
   }
   return stop_status;
 }

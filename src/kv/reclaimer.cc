@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <future>
 #include <optional>
 #include <string>
 #include <thread>
@@ -21,6 +22,8 @@ using storage::TableFile;
 
 /// How often a wait looks at the injected clock, which may be a test's.
 constexpr milliseconds kClockPoll{20};
+
+constexpr std::uint64_t kHistoryRoundsMax = 4;
 
 struct ReclaimMetrics {
   explicit ReclaimMetrics(Metrics* m)
@@ -86,6 +89,8 @@ struct Reclaimer::Impl {
   bool AwaitWork() VELLUM_EXCLUDES(mu);
   bool ReclaimIsDue() VELLUM_REQUIRES(mu);
   Status RunPass(Pass* pass) VELLUM_EXCLUDES(mu);
+  /// Has the applier delete what `rev` holds below C, and waits for it.
+  Status DropRev(Revision compacted) VELLUM_EXCLUDES(mu);
   Status RewriteHistory(Pass* pass);
   Status RewriteRev(Pass* pass);
   Status RewriteLatest(Pass* pass);
@@ -240,11 +245,26 @@ Status Reclaimer::Impl::RewriteLatest(Pass* pass) {
                        });
 }
 
+Status Reclaimer::Impl::DropRev(Revision compacted) {
+  // On the heap: the answer is waited for, but that is the caller's business.
+  auto dropped = std::make_shared<std::promise<Status>>();
+  std::future<Status> answer = dropped->get_future();
+  propose(ReclaimCommand{compacted, ReclaimCommand::Step::kBegin},
+          [dropped](const Result<CommandResult>& result) { dropped->set_value(result.error()); });
+  return answer.get();
+}
+
 Status Reclaimer::Impl::RunPass(Pass* pass) {
+  VELLUM_TRY(DropRev(pass->target));
   LetFilterKnow(pass->target);
   // All families, so that the write-ahead log goes with what is flushed.
   VELLUM_TRY(database->Flush());
-  VELLUM_TRY(RewriteHistory(pass));
+  // A compaction that RocksDB had begun before the filter knew may have put back what a slice would have dropped: look
+  // again until nothing was left to do.
+  for (std::uint64_t round = 0, slices = 0; round < kHistoryRoundsMax; ++round, slices = pass->slices) {
+    VELLUM_TRY(RewriteHistory(pass));
+    if (pass->slices == slices) break;
+  }
   VELLUM_TRY(RewriteRev(pass));
   return RewriteLatest(pass);
 }
@@ -278,7 +298,7 @@ void Reclaimer::Impl::RunReclaim() {
       metrics->seconds.Set(seconds);
     }
     LogFinished(pass, before, after, seconds);
-    propose(ReclaimCommand{pass.target}, [](const Result<CommandResult>& result) {
+    propose(ReclaimCommand{pass.target, ReclaimCommand::Step::kFinished}, [](const Result<CommandResult>& result) {
       if (!result.ok()) result.error().IgnoreError("the next start finds little to reclaim, and says so again");
     });
   } else if (!cancel.load()) {

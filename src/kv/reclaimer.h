@@ -16,10 +16,10 @@ namespace vellum::kv {
 /// Returns the space of compacted history in the background: sliced by table files, rate-limited, cancelled by
 /// shutdown, superseded by a newer compaction, resumed after a restart. Owns one thread. Never blocks readers or writers.
 ///
-/// One pass: let the compaction filter know C; flush; rewrite those parts of `history` that hold ended records, of `rev`
-/// what lies below C (Compact deleted it there), and of `latest` what is mostly garbage. A newer C is taken over between
-/// two slices: the rest of the pass works for it at once, and another pass follows for what lay behind. So compactions in
-/// quick succession cannot keep the work from getting anywhere.
+/// One pass: have the applier delete `rev` below C; let the compaction filter know C; flush; rewrite those parts of
+/// `history` that hold ended records, of `rev` what lies below C, and of `latest` what is mostly garbage. A newer C is
+/// taken over between two slices: the rest of the pass works for it at once, and another pass follows for what lay behind.
+/// So compactions in quick succession cannot keep the work from getting anywhere.
 class Reclaimer {
  public:
   struct Options {

@@ -122,13 +122,17 @@ class KvReclaimer : public testing::Test {
   }
 
   /// What the applier does for Compact.
-  void Compact(Revision revision) {
-    storage::Batch batch;
-    batch.DeleteRange(kRev, RevKey(0, 0), RevKey(revision, 0));
+  void Compact(Revision revision) { mark_->published.store(revision); }
+  /// And for ReclaimCommand.
+  void Apply(const ReclaimCommand& command) {
     MutexLock lock(&database_mu_);
-    ASSERT_TRUE(database_->Write(std::move(batch)).ok());
-    ASSERT_TRUE(database_->Sync().ok());
-    mark_->published.store(revision);
+    if (command.step == ReclaimCommand::Step::kFinished) {
+      stored_.push_back(command.compacted);
+      return;
+    }
+    storage::Batch batch;
+    batch.DeleteRange(kRev, RevKey(0, 0), RevKey(command.compacted, 0));
+    EXPECT_TRUE(database_->Write(std::move(batch)).ok());
   }
 
   Reclaimer::Options MakeOptions() {
@@ -146,10 +150,7 @@ class KvReclaimer : public testing::Test {
         options, database_.get(), mark_,
         [this](const KeyInterval& interval) -> Result<std::int64_t> { return Keys(interval); },
         [this](Command command, const std::function<void(Result<CommandResult>)>& done) {
-          {
-            MutexLock lock(&database_mu_);
-            stored_.push_back(std::get<ReclaimCommand>(command).compacted);
-          }
+          Apply(std::get<ReclaimCommand>(command));
           done(CommandResult(Applied{}));
         });
     reclaimer_->Start(compacted, reclaimed);

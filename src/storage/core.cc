@@ -4,7 +4,7 @@
 
 #include <utility>
 
-#include "storage/engine_status.h"
+#include "storage/blame.h"
 #include "storage/log_check.h"
 
 namespace vellum::storage {
@@ -21,7 +21,9 @@ Result<std::shared_ptr<Core>> Core::Open(const DatabaseOptions& options) {
   rocksdb::DB* db = nullptr;
   rocksdb::Status status = rocksdb::DB::Open(engine.db, options.path, engine.families, &core->families_, &db);
   core->db_.reset(db);
-  if (!status.ok()) return FromEngine(status).WithContext("open " + options.path);
+  if (!status.ok()) {
+    return BlameFile(status, core->parts_.env.get(), options.path).WithContext("open " + options.path);
+  }
   for (Family family = 0; family < core->families_.size(); ++family) {
     // Batches name families by number: see FamilyNumber.
     if (core->families_[family]->GetID() != family) {

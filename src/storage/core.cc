@@ -48,6 +48,8 @@ Core::~Core() {
   }
 }
 
-void Core::StopBackgroundWork() { rocksdb::CancelAllBackgroundWork(db_.get(), /*wait=*/true); }
+void Core::StopBackgroundWork() { rocksdb::CancelAllBackgroundWork(db_.get(), /*wait=*/false); }
+
+void Core::FinishBackgroundWork() { rocksdb::CancelAllBackgroundWork(db_.get(), /*wait=*/true); }
 
 }  // namespace vellum::storage

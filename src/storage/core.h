@@ -14,6 +14,7 @@
 
 #include "base/mutex.h"
 #include "storage/database.h"
+#include "storage/engine_file_system.h"
 
 // What only the sources of this room see: the pieces of RocksDB behind the handles of database.h.
 namespace vellum::storage {
@@ -23,6 +24,7 @@ std::shared_ptr<rocksdb::Logger> MakeEngineLogger(Logger logger);
 
 /// Everything that RocksDB is given and that has to outlive it.
 struct EngineParts {
+  std::shared_ptr<LogHealth> log_health;
   std::shared_ptr<rocksdb::FileSystem> files;
   std::unique_ptr<rocksdb::Env> env;
   std::shared_ptr<rocksdb::Cache> cache;
@@ -62,8 +64,10 @@ class Core {
   const std::string& path() const { return path_; }
   bool sync_wal() const { return sync_wal_; }
 
-  /// After it no background work runs, so no callback of the options is called any more. Reads go on.
+  /// No flush or compaction begins after this, and those that run stop soon. Reads go on; writes fail.
   void StopBackgroundWork();
+  /// The same, and waits: afterwards no callback of the options is called any more.
+  void FinishBackgroundWork();
 
  private:
   // Constant after Open.
@@ -111,7 +115,8 @@ std::vector<Metrics::CallbackHandle> ExposeEngine(Metrics* metrics, const std::s
 struct Database::Impl {
   std::shared_ptr<Core> core;
 
-  // The first failure of a write or a sync. After it nothing is written: what is in the log is unknown.
+  // The first failure of a write or a sync. After it nothing is written, not even memtables to table files: what is in
+  // the log is unknown, so a family that is flushed would be ahead of the others after a restart.
   std::atomic<bool> failed{false};
   mutable Mutex mu;
   Status failure VELLUM_GUARDED_BY(mu);

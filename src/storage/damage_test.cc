@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "storage/database.h"
+#include "storage/fault_file_system.h"
 #include "storage/test_dir.h"
 
 namespace vellum::storage {
@@ -18,6 +19,7 @@ DatabaseOptions Options(const std::string& path) {
   options.path = path;
   options.families = {{.name = "default"}, {.name = "one", .point_lookups = true}, {.name = "two"}};
   options.block_cache_bytes = 8u << 20;
+  options.file_system = FaultFileSystem::Create()->file_system();  // syncs nothing: quicker
   return options;
 }
 

@@ -41,6 +41,7 @@ Status Database::Impl::Fail(Status status) {
     if (failure.ok()) failure = status;
   }
   failed.store(true, std::memory_order_release);
+  core->StopBackgroundWork();
   return status;
 }
 
@@ -68,7 +69,7 @@ Database::Database(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Database::~Database() {
   impl_->callbacks.clear();
-  impl_->core->StopBackgroundWork();
+  impl_->core->FinishBackgroundWork();
   if (const long others = impl_->core.use_count() - 1; others > 0) {
     VELLUM_LOG(impl_->core->logger(), kWarn, "database closed while handles on it are alive; its lock stays until they go",
                {{"path", impl_->core->path()}, {"handles", others}});
@@ -99,6 +100,7 @@ Status Database::Sync() {
   if (!impl_->dirty.exchange(false, std::memory_order_acq_rel)) return {};
   const auto start = SteadyClock::now();
   rocksdb::Status status = impl_->core->db()->FlushWAL(impl_->core->sync_wal());
+  if (status.ok()) status = impl_->core->parts().log_health->failure();
   if (!status.ok()) return impl_->Fail(FromEngine(status).WithContext("sync of the log"));
   impl_->mark_due.store(impl_->core->sync_wal(), std::memory_order_relaxed);
   if (impl_->sync_seconds != nullptr) impl_->sync_seconds->Observe(SecondsSince(start));
@@ -135,6 +137,7 @@ std::shared_ptr<const Snapshot> Database::TakeSnapshot() const {
 }
 
 Status Database::Flush(std::optional<Family> family) {
+  if (impl_->failed.load(std::memory_order_acquire)) return impl_->Failure();
   rocksdb::FlushOptions options;
   options.wait = true;
   options.allow_write_stall = true;
@@ -145,6 +148,7 @@ Status Database::Flush(std::optional<Family> family) {
 }
 
 Status Database::CompactRange(Family family, const CompactRangeOptions& options) {
+  if (impl_->failed.load(std::memory_order_acquire)) return impl_->Failure();
   rocksdb::CompactRangeOptions engine;
   // Automatic compactions and flushes go on beside this one.
   engine.exclusive_manual_compaction = false;

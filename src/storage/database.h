@@ -73,8 +73,8 @@ class Snapshot {
 
 struct ReadOptions {
   const Snapshot* snapshot = nullptr;  ///< Null: the live state.
-  std::string_view lower;              ///< Iterators only: first key that may be returned; borrowed while iterating.
-  std::string_view upper;              ///< Iterators only: exclusive; empty means no bound; borrowed while iterating.
+  std::string_view lower = {};         ///< Iterators only: first key that may be returned; borrowed while iterating.
+  std::string_view upper = {};         ///< Iterators only: exclusive; empty means no bound; borrowed while iterating.
   bool memory_only = false;            ///< kUnavailable instead of a disk read (kBlockCacheTier).
   bool fill_cache = true;
   std::size_t readahead_bytes = 0;
@@ -157,8 +157,8 @@ struct TableFile {
 };
 
 struct CompactRangeOptions {
-  std::string begin;             ///< User key, inclusive; empty with no `end`: the whole family.
-  std::optional<std::string> end;  ///< Inclusive, as RocksDB's; nullopt: to the end.
+  std::string begin = {};        ///< User key, inclusive; empty with no `end`: the whole family.
+  std::optional<std::string> end = std::nullopt;  ///< Inclusive, as RocksDB's; nullopt: to the end.
   const std::atomic<bool>* cancel = nullptr;  ///< Polled; set: the call returns kCancelled soon.
 };
 
@@ -170,11 +170,13 @@ class Database {
  public:
   /// kFailedPrecondition: another process holds the directory. kDataLoss: damaged files.
   static Result<std::unique_ptr<Database>> Open(DatabaseOptions options);
-  /// Closes: flushes nothing by itself (call Flush for a clean stop). Snapshots and iterators must not be *used* afterwards.
+  /// Stops background work (no callback of the options is called any more) and closes, unless handles are alive: then
+  /// the last of them closes. Flushes nothing by itself (call Flush for a clean stop).
   ~Database();
 
   /// Appends to the log's buffer and the memtables; visible to live reads at once, durable after Sync.
-  /// An error here or from Sync means that the batch may or may not survive: the caller must stop writing.
+  /// An error here or from Sync means that the batch may or may not survive. It is final: every later Write, Sync,
+  /// Flush and CompactRange returns it, and only opening again resumes. Reads go on.
   Status Write(Batch&& batch);
   /// Writes the log's buffer out and syncs it (unless !sync_wal).
   Status Sync();

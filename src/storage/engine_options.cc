@@ -79,8 +79,16 @@ class ErrorListener final : public rocksdb::EventListener {
   explicit ErrorListener(std::function<void(const Status&)> report) : report_(std::move(report)) {}
   void OnBackgroundError(rocksdb::BackgroundErrorReason, rocksdb::Status* error) override {
     if (error->severity() < rocksdb::Status::Severity::kHardError) return;
-    if (reported_.exchange(true)) return;
+    if (!report_ || reported_.exchange(true)) return;
     report_(FromEngine(*error));
+  }
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason reason, rocksdb::Status, bool* auto_recovery) override {
+    // From a failed flush or compaction RocksDB may recover by trying again. From a failed log it would recover by
+    // flushing one family after the other, and a crash in between would leave them at different batches.
+    if (reason == rocksdb::BackgroundErrorReason::kWriteCallback ||
+        reason == rocksdb::BackgroundErrorReason::kMemTable) {
+      *auto_recovery = false;
+    }
   }
 
  private:
@@ -98,7 +106,7 @@ rocksdb::DBOptions MakeDbOptions(const DatabaseOptions& options, const EnginePar
   db.statistics = parts.statistics;
   db.rate_limiter = parts.limiter;
   db.write_buffer_manager = parts.memtables;
-  if (options.on_background_error) db.listeners.push_back(std::make_shared<ErrorListener>(options.on_background_error));
+  db.listeners.push_back(std::make_shared<ErrorListener>(options.on_background_error));
 
   // The log. The applier writes a batch per command and syncs once per group, so RocksDB only buffers on its own.
   db.manual_wal_flush = true;
@@ -212,7 +220,8 @@ std::int64_t LimiterBytesPerSecond(std::uint64_t bytes_per_second) {
 }
 
 Result<EngineOptions> MakeEngineOptions(const DatabaseOptions& options, EngineParts* parts) {
-  parts->files = OrderLogs(EngineView(options.file_system));
+  parts->log_health = std::make_shared<LogHealth>();
+  parts->files = GuardLogs(EngineView(options.file_system), parts->log_health);
   parts->env = MakeEnv(options.file_system, parts->files);
   parts->cache = rocksdb::NewLRUCache(options.block_cache_bytes);
   parts->memtables = std::make_shared<rocksdb::WriteBufferManager>(

@@ -21,6 +21,7 @@ Status FromEngine(const rocksdb::Status& status) {
   if (status.IsNoSpace() || status.subcode() == rocksdb::Status::SubCode::kSpaceLimit) {
     return ResourceExhausted(std::move(text), Reason::kNoSpace);
   }
+  if (status.IsMemoryLimit()) return ResourceExhausted(std::move(text));
   switch (status.code()) {
     case rocksdb::Status::Code::kNotFound: return NotFound(std::move(text));
     case rocksdb::Status::Code::kCorruption: return DataLoss(std::move(text), Reason::kCorrupt);

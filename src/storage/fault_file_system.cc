@@ -149,7 +149,10 @@ class FaultState {
   }
   void Synced(const std::string& path, std::uint64_t bytes) {
     MutexLock lock(&mu_);
-    data_[path] = {bytes, ""};
+    FileData& data = data_[path];
+    // A slower sync that began earlier does not take back what a later one made durable.
+    data.durable_bytes = std::max(data.durable_bytes, bytes);
+    data.cut.clear();
   }
   void SyncedDirectory(const std::string& path) {
     MutexLock lock(&mu_);

@@ -22,7 +22,7 @@ class FaultFileSystem {
   struct Fault {
     Operation operation = Operation::kAppend;
     std::uint64_t nth = 1;         ///< From now on, 1 is the next one that matches.
-    std::string name_contains;     ///< Only files whose path contains it; empty: all.
+    std::string name_contains = {};  ///< Only files whose path contains it; empty: all.
     bool forever = true;           ///< The later ones fail as well.
     bool no_space = false;         ///< ENOSPC instead of EIO.
     bool half_done = false;        ///< kAppend only: the first half of the bytes is written all the same.

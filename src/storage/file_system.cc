@@ -1,6 +1,6 @@
 #include "storage/file_system.h"
 
-#include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include "base/mutex.h"
@@ -9,48 +9,95 @@
 namespace vellum::storage {
 namespace {
 
-class OrderedLog;
+using rocksdb::IODebugContext;
+using rocksdb::IOOptions;
+using rocksdb::IOStatus;
 
-/// The log that was written last, while it is open. Shared by the file system and its logs.
+class GuardedLog;
+
+/// Shared by the file system and its logs.
 struct LogOrder {
   Mutex mu;
-  OrderedLog* newest VELLUM_GUARDED_BY(mu) = nullptr;
+  GuardedLog* newest VELLUM_GUARDED_BY(mu) = nullptr;  // that was written to, while it is open
 };
 
-/// RocksDB appends to one log at a time and serializes that; Sync may run on another thread.
-class OrderedLog final : public rocksdb::FSWritableFileOwnerWrapper {
- public:
-  OrderedLog(std::unique_ptr<rocksdb::FSWritableFile> file, std::shared_ptr<LogOrder> order)
-      : FSWritableFileOwnerWrapper(std::move(file)), order_(std::move(order)) {}
-  ~OrderedLog() override { Leave(); }
+IOStatus Refusal() { return IOStatus::IOError("the write-ahead log failed before; nothing is written any more"); }
 
-  rocksdb::IOStatus Append(const rocksdb::Slice& data, const rocksdb::IOOptions& options,
-                           rocksdb::IODebugContext* debug) override {
-    rocksdb::IOStatus status = BecomeNewest(options, debug);
-    return status.ok() ? FSWritableFileOwnerWrapper::Append(data, options, debug) : status;
+/// A table file, a manifest ...: written to only while the log is healthy.
+class GuardedFile : public rocksdb::FSWritableFileOwnerWrapper {
+ public:
+  GuardedFile(std::unique_ptr<rocksdb::FSWritableFile> file, std::shared_ptr<LogHealth> health)
+      : FSWritableFileOwnerWrapper(std::move(file)), health_(std::move(health)) {}
+
+  IOStatus Append(const rocksdb::Slice& data, const IOOptions& options, IODebugContext* debug) override {
+    return health_->broken() ? Refusal() : target()->Append(data, options, debug);
   }
-  rocksdb::IOStatus Append(const rocksdb::Slice& data, const rocksdb::IOOptions& options,
-                           const rocksdb::DataVerificationInfo& info, rocksdb::IODebugContext* debug) override {
-    rocksdb::IOStatus status = BecomeNewest(options, debug);
-    return status.ok() ? FSWritableFileOwnerWrapper::Append(data, options, info, debug) : status;
+  IOStatus Append(const rocksdb::Slice& data, const IOOptions& options, const rocksdb::DataVerificationInfo& info,
+                  IODebugContext* debug) override {
+    return health_->broken() ? Refusal() : target()->Append(data, options, info, debug);
   }
-  rocksdb::IOStatus Close(const rocksdb::IOOptions& options, rocksdb::IODebugContext* debug) override {
+
+ protected:
+  const std::shared_ptr<LogHealth> health_;
+};
+
+/// RocksDB appends to one log at a time and serializes that; syncs may run on other threads.
+class GuardedLog final : public GuardedFile {
+ public:
+  GuardedLog(std::unique_ptr<rocksdb::FSWritableFile> file, std::shared_ptr<LogHealth> health,
+             std::shared_ptr<LogOrder> order)
+      : GuardedFile(std::move(file), std::move(health)), order_(std::move(order)) {}
+  ~GuardedLog() override { Leave(); }
+
+  IOStatus Append(const rocksdb::Slice& data, const IOOptions& options, IODebugContext* debug) override {
+    IOStatus status = BeforeAppend(options, debug);
+    return status.ok() ? Remember(GuardedFile::Append(data, options, debug)) : status;
+  }
+  IOStatus Append(const rocksdb::Slice& data, const IOOptions& options, const rocksdb::DataVerificationInfo& info,
+                  IODebugContext* debug) override {
+    IOStatus status = BeforeAppend(options, debug);
+    return status.ok() ? Remember(GuardedFile::Append(data, options, info, debug)) : status;
+  }
+  IOStatus Sync(const IOOptions& options, IODebugContext* debug) override {
+    SyncData(options, debug).PermitUncheckedError();
+    return IOStatus::OK();  // health_ has it: see GuardLogs
+  }
+  IOStatus Fsync(const IOOptions& options, IODebugContext* debug) override { return Sync(options, debug); }
+  IOStatus Close(const IOOptions& options, IODebugContext* debug) override {
+    // Once it is closed, a newer log cannot sync it any more.
+    IOStatus synced;
+    if (dirty_.load()) synced = SyncData(options, debug);
     Leave();
-    return FSWritableFileOwnerWrapper::Close(options, debug);
+    IOStatus closed = target()->Close(options, debug);
+    return synced.ok() ? closed : synced;
   }
 
  private:
-  rocksdb::IOStatus BecomeNewest(const rocksdb::IOOptions& options, rocksdb::IODebugContext* debug) {
-    if (started_) return rocksdb::IOStatus::OK();
+  IOStatus BeforeAppend(const IOOptions& options, IODebugContext* debug) {
+    if (started_) {
+      dirty_.store(true);
+      return IOStatus::OK();
+    }
     MutexLock lock(&order_->mu);
     if (order_->newest != nullptr && order_->newest != this) {
       // The lock keeps the older log from being closed meanwhile.
-      rocksdb::IOStatus status = order_->newest->target()->Fsync(options, debug);
+      IOStatus status = order_->newest->SyncData(options, debug);
       if (!status.ok()) return status;
     }
     order_->newest = this;
     started_ = true;
-    return rocksdb::IOStatus::OK();
+    dirty_.store(true);
+    return IOStatus::OK();
+  }
+  /// The data alone, as RocksDB does it too: the length belongs to it.
+  IOStatus SyncData(const IOOptions& options, IODebugContext* debug) {
+    if (health_->broken()) return Refusal();
+    dirty_.store(false);  // before: what is appended meanwhile may be too late for it
+    return Remember(target()->Sync(options, debug));
+  }
+  IOStatus Remember(IOStatus status) {
+    if (!status.ok()) health_->Fail(status);
+    return status;
   }
   void Leave() {
     MutexLock lock(&order_->mu);
@@ -58,7 +105,36 @@ class OrderedLog final : public rocksdb::FSWritableFileOwnerWrapper {
   }
 
   const std::shared_ptr<LogOrder> order_;
-  bool started_ = false;  // only the appending thread
+  bool started_ = false;            // only the appending thread
+  std::atomic<bool> dirty_{false};  // appended to since the last sync
+};
+
+class GuardedFileSystem final : public rocksdb::FileSystemWrapper {
+ public:
+  GuardedFileSystem(std::shared_ptr<rocksdb::FileSystem> target, std::shared_ptr<LogHealth> health)
+      : FileSystemWrapper(std::move(target)), health_(std::move(health)), order_(std::make_shared<LogOrder>()) {}
+  const char* Name() const override { return "vellum.GuardedFileSystem"; }
+
+  IOStatus NewWritableFile(const std::string& name, const rocksdb::FileOptions& options,
+                           std::unique_ptr<rocksdb::FSWritableFile>* file, IODebugContext* debug) override {
+    if (health_->broken()) return Refusal();
+    IOStatus status = FileSystemWrapper::NewWritableFile(name, options, file, debug);
+    if (!status.ok()) return status;
+    if (name.ends_with(".log")) {
+      *file = std::make_unique<GuardedLog>(std::move(*file), health_, order_);
+    } else {
+      *file = std::make_unique<GuardedFile>(std::move(*file), health_);
+    }
+    return status;
+  }
+  IOStatus RenameFile(const std::string& from, const std::string& to, const IOOptions& options,
+                      IODebugContext* debug) override {
+    return health_->broken() ? Refusal() : FileSystemWrapper::RenameFile(from, to, options, debug);
+  }
+
+ private:
+  const std::shared_ptr<LogHealth> health_;
+  const std::shared_ptr<LogOrder> order_;
 };
 
 class ClockedEnv final : public rocksdb::EnvWrapper {
@@ -68,24 +144,6 @@ class ClockedEnv final : public rocksdb::EnvWrapper {
     system_clock_ = std::move(clock);
   }
   const char* Name() const override { return "vellum.ClockedEnv"; }
-};
-
-class OrderedLogFileSystem final : public rocksdb::FileSystemWrapper {
- public:
-  explicit OrderedLogFileSystem(std::shared_ptr<rocksdb::FileSystem> target)
-      : FileSystemWrapper(std::move(target)), order_(std::make_shared<LogOrder>()) {}
-  const char* Name() const override { return "vellum.OrderedLogFileSystem"; }
-
-  rocksdb::IOStatus NewWritableFile(const std::string& name, const rocksdb::FileOptions& options,
-                                    std::unique_ptr<rocksdb::FSWritableFile>* file,
-                                    rocksdb::IODebugContext* debug) override {
-    rocksdb::IOStatus status = FileSystemWrapper::NewWritableFile(name, options, file, debug);
-    if (status.ok() && name.ends_with(".log")) *file = std::make_unique<OrderedLog>(std::move(*file), order_);
-    return status;
-  }
-
- private:
-  const std::shared_ptr<LogOrder> order_;
 };
 
 }  // namespace
@@ -109,8 +167,21 @@ std::unique_ptr<rocksdb::Env> MakeEnv(const std::shared_ptr<FileSystem>& file_sy
   return std::make_unique<ClockedEnv>(std::move(env), clock);
 }
 
-std::shared_ptr<rocksdb::FileSystem> OrderLogs(std::shared_ptr<rocksdb::FileSystem> target) {
-  return std::make_shared<OrderedLogFileSystem>(std::move(target));
+IOStatus LogHealth::failure() const {
+  MutexLock lock(&mu_);
+  return failure_;
+}
+
+void LogHealth::Fail(const IOStatus& status) {
+  MutexLock lock(&mu_);
+  if (broken_.load(std::memory_order_relaxed)) return;
+  failure_ = status;
+  broken_.store(true, std::memory_order_release);
+}
+
+std::shared_ptr<rocksdb::FileSystem> GuardLogs(std::shared_ptr<rocksdb::FileSystem> target,
+                                               std::shared_ptr<LogHealth> health) {
+  return std::make_shared<GuardedFileSystem>(std::move(target), std::move(health));
 }
 
 }  // namespace vellum::storage

@@ -123,7 +123,7 @@ class Checker {
   /// False: it was damaged, and the logs behind it are void.
   Result<bool> CheckLog(const LogFile& log, bool last) {
     VELLUM_ASSIGN_OR_RETURN(LogScan scan, Scan(LogKind::kWriteAhead, log));
-    // A log is synced before the next one gets its first byte: see OrderLogs.
+    // A log is synced before the next one gets its first byte: see GuardLogs.
     if (scan.end == LogScan::End::kTorn && !last) scan.end = LogScan::End::kDamaged;
     if (scan.end == LogScan::End::kWhole) {
       VELLUM_TRY(SyncWhole(log));

@@ -25,12 +25,13 @@ struct AutoCompactionOptions {
   };
   Mode mode = Mode::kRevision;
   Revision revisions = 100'000;
-  std::chrono::nanoseconds interval = std::chrono::hours(1);
+  std::chrono::nanoseconds interval = std::chrono::hours(1);  ///< Of revision mode only.
   std::chrono::nanoseconds period = std::chrono::hours(1);
   std::chrono::nanoseconds run_timeout = std::chrono::minutes(5);  ///< A compaction that takes longer counts as failed.
 
   /// From etcd's two flags: "periodic" or "revision" (empty: periodic), and "5m", "1h30m", or a bare number, which
-  /// means hours in periodic mode and revisions in revision mode. Zero switches off. kInvalidArgument otherwise.
+  /// means hours in periodic mode and revisions in revision mode, where it is the only form. Zero and nothing switch
+  /// off. kInvalidArgument otherwise. The interval of revision mode is etcd's 5 minutes.
   static Result<AutoCompactionOptions> FromFlags(std::string_view mode, std::string_view retention);
 };
 
@@ -59,7 +60,8 @@ class AutoCompactionPlan {
   /// What is to be done at `now`, when the store is at `revision`, compacted up to `compacted`. A target that is not
   /// above `compacted`, or was reached before, is skipped without a word.
   Step Next(Clock::TimePoint now, std::int64_t wall_s, Revision revision, Revision compacted);
-  /// How the compaction to a target ended. A failure is tried again soon.
+  /// How the compaction to a target ended. A failure is tried again: with the next sample, or, where revisions count, at
+  /// the next look.
   void Finished(Revision target, bool ok);
 
  private:
@@ -68,8 +70,11 @@ class AutoCompactionPlan {
     std::int64_t wall_s = 0;
     Revision revision = 0;
   };
+  /// What was current a period ago; nullopt if nobody knows.
   std::optional<Revision> PeriodicTarget(Clock::TimePoint now);
   std::optional<SampleCommand> TakeSample(Clock::TimePoint now, std::int64_t wall_s, Revision revision);
+  std::chrono::nanoseconds LookInterval() const;
+  std::chrono::nanoseconds SampleInterval() const;
 
   const AutoCompactionOptions options_;
   std::vector<Sample> samples_;  ///< In order; at most one of them is older than the period.

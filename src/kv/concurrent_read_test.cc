@@ -1,0 +1,146 @@
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+
+#include "base/mutex.h"
+#include "base/test_random.h"
+#include "kv/test_store.h"
+#include "kv/view.h"
+
+namespace vellum::kv {
+namespace {
+
+/// A store that one thread changes, compacts and reclaims while others read it.
+class SharedStore {
+ public:
+  void Change(std::mt19937_64& random) {
+    MutexLock lock(&mu_);
+    std::vector<TestStore::Change> changes = {TestStore::Put{Key(random), std::to_string(random())}};
+    if (random() % 3 == 0) changes.push_back(TestStore::Delete{KeyInterval::SingleKey(Key(random))});
+    store_.Apply(changes);
+    view_ = store_.Publish();
+  }
+  void Compact(Revision distance) {
+    MutexLock lock(&mu_);
+    store_.Compact(std::max<Revision>(store_.mark().published, store_.revision() - distance));
+  }
+  /// Beside readers, without the lock: this is what they must survive.
+  void Reclaim() { store_.Reclaim(); }
+
+  struct Position {
+    std::shared_ptr<const View> view;
+    Revision revision = 0;
+    TestStore::State state;
+    std::vector<Event> events;
+  };
+  Position Pick(std::mt19937_64& random) {
+    MutexLock lock(&mu_);
+    Position position;
+    position.view = view_;
+    const Revision back = static_cast<Revision>(random() % 60);
+    position.revision = std::max<Revision>(2, view_->revision() - back);
+    position.state = store_.StateAt(position.revision);
+    position.events = store_.EventsAt(position.revision);
+    return position;
+  }
+
+  static std::string Key(std::mt19937_64& random) { return "key" + std::to_string(random() % 300); }
+
+ private:
+  Mutex mu_;
+  TestStore store_;
+  std::shared_ptr<const View> view_ VELLUM_GUARDED_BY(mu_);
+};
+
+void ReadState(const SharedStore::Position& at, std::mt19937_64& random) {
+  RangeRequest request;
+  request.key = SharedStore::Key(random);
+  request.range_end = "z";
+  request.revision = at.revision;
+  if (random() % 2 == 0) request.limit = 5;
+  request.count_only = random() % 3 == 0;
+  const auto response = ReadRange(*at.view, request);
+  if (!response.ok()) {
+    EXPECT_EQ(response.error().reason(), Reason::kCompacted) << response.error().ToString();
+    EXPECT_NE(at.revision, at.view->revision());
+    return;
+  }
+  std::int64_t count = 0;
+  for (auto key = at.state.lower_bound(request.key); key != at.state.end(); ++key, ++count) {
+    const auto index = static_cast<std::size_t>(count);
+    if (index < response->kvs.size()) {
+      EXPECT_EQ(response->kvs[index], key->second);
+    }
+  }
+  EXPECT_EQ(response->count, count);
+}
+
+void ReadItsEvents(const SharedStore::Position& at) {
+  EventQuery query;
+  query.from = query.to = at.revision;
+  query.intervals = {KeyInterval::Everything()};
+  const auto batch = ReadEvents(*at.view, query);
+  if (!batch.ok()) {
+    EXPECT_EQ(batch.error().reason(), Reason::kCompacted) << batch.error().ToString();
+    return;
+  }
+  ASSERT_EQ(batch->revisions.size(), 1u);
+  auto events = batch->revisions[0].events;
+  ASSERT_EQ(events.size(), at.events.size());
+  for (std::size_t i = 0; i < events.size(); ++i) {
+    EXPECT_EQ(events[i].kv, at.events[i].kv);
+    // Absent where C had reached the revision when it was read.
+    if (events[i].prev_kv) {
+      EXPECT_EQ(events[i].prev_kv, at.events[i].prev_kv);
+    } else if (at.events[i].prev_kv) {
+      EXPECT_GE(at.view->compacted(), at.revision);
+    }
+  }
+}
+
+void ReadHash(const SharedStore::Position& at) {
+  const auto first = HashKeyValues(*at.view, at.revision);
+  const auto second = HashKeyValues(*at.view, at.revision);
+  for (const auto* hash : {&first, &second}) {
+    if (!hash->ok()) {
+      EXPECT_TRUE(hash->error().reason() == Reason::kCompacted || hash->error().code() == Code::kAborted)
+          << hash->error().ToString();
+    }
+  }
+  if (first.ok() && second.ok() && first->compact_revision == second->compact_revision) {
+    EXPECT_EQ(first->hash, second->hash);
+  }
+}
+
+TEST(KvReaders, AreRightOrRefusedWhileHistoryGoes) {
+  auto random = SeededRandom();
+  SharedStore store;
+  for (int i = 0; i < 200; ++i) store.Change(random);
+  std::atomic<bool> stop{false};
+  std::atomic<int> reads{0};
+  std::vector<std::thread> readers;
+  for (std::uint64_t seed = random(), i = 0; i < 3; ++i) {
+    readers.emplace_back([&store, &stop, &reads, seed, i] {
+      std::mt19937_64 own(seed + i);
+      while (!stop.load()) {
+        const auto at = store.Pick(own);
+        if (i == 0) ReadItsEvents(at);
+        if (i == 2) ReadHash(at);
+        ReadState(at, own);
+        ++reads;
+        std::this_thread::yield();  // the lock is not fair
+      }
+    });
+  }
+  for (int step = 0; step < 60 || reads.load() < 300; ++step) {
+    for (int i = 0; i < 3; ++i) store.Change(random);
+    store.Compact(static_cast<Revision>(random() % 40));
+    store.Reclaim();
+  }
+  stop = true;
+  for (auto& reader : readers) reader.join();
+}
+
+}  // namespace
+}  // namespace vellum::kv

@@ -5,6 +5,7 @@
 
 #include "base/mutex.h"
 #include "base/test_random.h"
+#include "kv/hash.h"
 #include "kv/test_store.h"
 #include "kv/view.h"
 
@@ -78,15 +79,16 @@ void ReadState(const SharedStore::Position& at, std::mt19937_64& random) {
 
 void ReadItsEvents(const SharedStore::Position& at) {
   EventQuery query;
-  query.from = query.to = at.revision;
+  query.from = at.revision;
+  query.to = at.view->revision();  // more than is compared: it takes time, in which things may go
   query.intervals = {KeyInterval::Everything()};
   const auto batch = ReadEvents(*at.view, query);
   if (!batch.ok()) {
     EXPECT_EQ(batch.error().reason(), Reason::kCompacted) << batch.error().ToString();
     return;
   }
-  ASSERT_EQ(batch->revisions.size(), 1u);
-  auto events = batch->revisions[0].events;
+  ASSERT_EQ(static_cast<Revision>(batch->revisions.size()), query.to - query.from + 1);
+  const auto& events = batch->revisions[0].events;
   ASSERT_EQ(events.size(), at.events.size());
   for (std::size_t i = 0; i < events.size(); ++i) {
     EXPECT_EQ(events[i].kv, at.events[i].kv);
@@ -100,7 +102,8 @@ void ReadItsEvents(const SharedStore::Position& at) {
 }
 
 void ReadHash(const SharedStore::Position& at) {
-  const auto first = HashKeyValues(*at.view, at.revision);
+  // Many passes, so that compactions come in between.
+  const auto first = HashKeyValuesInPasses(*at.view, at.revision, 16, nullptr);
   const auto second = HashKeyValues(*at.view, at.revision);
   for (const auto* hash : {&first, &second}) {
     if (!hash->ok()) {
@@ -140,6 +143,41 @@ TEST(KvReaders, AreRightOrRefusedWhileHistoryGoes) {
   }
   stop = true;
   for (auto& reader : readers) reader.join();
+}
+
+TEST(KvReaders, APageIsCountedRightOrRefusedWhenCompactedUnderWay) {
+  constexpr int kKeys = 10000, kChanged = 100;
+  TestStore store;
+  const auto name = [](int number) { return "key" + std::to_string(100000 + number); };
+  std::vector<TestStore::Change> all;
+  for (int i = 0; i < kKeys; ++i) all.push_back(TestStore::Put{name(i), "v"});
+  store.Apply(all);
+  const std::vector<TestStore::Change> last(all.end() - kChanged, all.end());
+  for (int round = 0; round < 8; ++round) {
+    RangeRequest request;
+    request.key = name(0);
+    request.range_end = "z";
+    request.revision = store.revision();
+    request.limit = kKeys - kChanged;
+    store.Apply(last);  // what they were is in `history` only, and goes while the keys before them are read
+    store.Apply(last);
+    const auto view = store.Publish();
+    std::atomic<bool> started{false};
+    Result<RangeResponse> response = Internal("not read");
+    std::thread reader([&] {
+      started = true;
+      response = ReadRange(*view, request);
+    });
+    while (!started) std::this_thread::yield();
+    store.Compact(store.revision());
+    store.Reclaim();
+    reader.join();
+    if (response.ok()) {
+      EXPECT_EQ(response->count, kKeys);
+    } else {
+      EXPECT_EQ(response.error().reason(), Reason::kCompacted) << response.error().ToString();
+    }
+  }
 }
 
 }  // namespace

@@ -103,7 +103,7 @@ void ReadItsEvents(const SharedStore::Position& at) {
 
 void ReadHash(const SharedStore::Position& at) {
   // Many passes, so that compactions come in between.
-  const auto first = HashKeyValuesInPasses(*at.view, at.revision, 16, nullptr);
+  const auto first = HashKeyValuesInPasses(*at.view, at.revision, 100, nullptr);
   const auto second = HashKeyValues(*at.view, at.revision);
   for (const auto* hash : {&first, &second}) {
     if (!hash->ok()) {
@@ -136,7 +136,7 @@ TEST(KvReaders, AreRightOrRefusedWhileHistoryGoes) {
       }
     });
   }
-  for (int step = 0; step < 60 || reads.load() < 300; ++step) {
+  for (int step = 0; step < 25 || reads.load() < 150; ++step) {
     for (int i = 0; i < 3; ++i) store.Change(random);
     store.Compact(static_cast<Revision>(random() % 40));
     store.Reclaim();
@@ -145,15 +145,31 @@ TEST(KvReaders, AreRightOrRefusedWhileHistoryGoes) {
   for (auto& reader : readers) reader.join();
 }
 
+/// Runs `read` on a thread of its own and, somewhere under way, compacts to `revision` and reclaims.
+template <typename Read>
+void CompactUnder(TestStore* store, Revision revision, std::mt19937_64& random, Read read) {
+  std::atomic<bool> started{false};
+  std::thread reader([&] {
+    started = true;
+    read();
+  });
+  while (!started) std::this_thread::yield();
+  for (std::uint64_t n = random() % 300; n > 0; --n) std::this_thread::yield();
+  store->Compact(revision);
+  store->Reclaim();
+  reader.join();
+}
+
 TEST(KvReaders, APageIsCountedRightOrRefusedWhenCompactedUnderWay) {
   constexpr int kKeys = 10000, kChanged = 100;
+  auto random = SeededRandom();
   TestStore store;
   const auto name = [](int number) { return "key" + std::to_string(100000 + number); };
   std::vector<TestStore::Change> all;
   for (int i = 0; i < kKeys; ++i) all.push_back(TestStore::Put{name(i), "v"});
   store.Apply(all);
   const std::vector<TestStore::Change> last(all.end() - kChanged, all.end());
-  for (int round = 0; round < 8; ++round) {
+  for (int round = 0; round < 20; ++round) {
     RangeRequest request;
     request.key = name(0);
     request.range_end = "z";
@@ -161,21 +177,49 @@ TEST(KvReaders, APageIsCountedRightOrRefusedWhenCompactedUnderWay) {
     request.limit = kKeys - kChanged;
     store.Apply(last);  // what they were is in `history` only, and goes while the keys before them are read
     store.Apply(last);
+    ASSERT_TRUE(store.database().Flush().ok());
     const auto view = store.Publish();
-    std::atomic<bool> started{false};
     Result<RangeResponse> response = Internal("not read");
-    std::thread reader([&] {
-      started = true;
-      response = ReadRange(*view, request);
-    });
-    while (!started) std::this_thread::yield();
-    store.Compact(store.revision());
-    store.Reclaim();
-    reader.join();
+    CompactUnder(&store, store.revision(), random, [&] { response = ReadRange(*view, request); });
     if (response.ok()) {
       EXPECT_EQ(response->count, kKeys);
     } else {
       EXPECT_EQ(response.error().reason(), Reason::kCompacted) << response.error().ToString();
+    }
+  }
+}
+
+TEST(KvReaders, EventsAndHashesAreRightOrRefusedWhenCompactedUnderWay) {
+  constexpr int kRevisions = 1500;
+  auto random = SeededRandom();
+  TestStore store;
+  for (int round = 0; round < 8; ++round) {
+    EventQuery query;
+    query.from = store.revision() + 1;
+    for (int i = 0; i < kRevisions; ++i) store.ApplyPut("key" + std::to_string(random() % 20), std::to_string(i));
+    query.to = store.revision();
+    query.revisions_max = kRevisions;
+    query.intervals = {KeyInterval::Everything()};
+    ASSERT_TRUE(store.database().Flush().ok());
+    const auto view = store.Publish();
+    const Revision compact_to = store.revision() - 5;
+    if (round % 2 == 0) {
+      Result<EventBatch> batch = Internal("not read");
+      CompactUnder(&store, compact_to, random, [&] { batch = ReadEvents(*view, query); });
+      if (batch.ok()) {
+        EXPECT_EQ(batch->revisions.size(), static_cast<std::size_t>(kRevisions));
+      } else {
+        EXPECT_EQ(batch.error().reason(), Reason::kCompacted) << batch.error().ToString();
+      }
+      continue;
+    }
+    Result<HashResult> hash = Internal("not read");
+    CompactUnder(&store, compact_to, random, [&] { hash = HashKeyValuesInPasses(*view, 0, 100, nullptr); });
+    ASSERT_TRUE(hash.ok()) << hash.error().ToString();
+    const auto again = HashKeyValues(*view, 0);
+    ASSERT_TRUE(again.ok()) << again.error().ToString();
+    if (hash->compact_revision == again->compact_revision) {
+      EXPECT_EQ(hash->hash, again->hash);
     }
   }
 }

@@ -236,6 +236,21 @@ TEST(KvCountTree, WholeLeavesNeedNoScan) {
   EXPECT_TRUE(estimate.partial.empty());
 }
 
+TEST(KvCountTree, TheFirstLeafBeginsBeforeAllKeysAlsoWhenItsKeysGo) {
+  TestDir dir;
+  const auto database = OpenStore(dir.path());
+  Pair pair(database.get());
+  for (int i = 0; i < 1000; ++i) pair.Insert("key" + std::to_string(i));
+  pair.Save();
+  for (const std::size_t gone : {1u, 3u}) {
+    const auto leaves = CountTree::Leaves(pair.tree().root());
+    pair.EraseRange({"", leaves[gone].first});
+    pair.Save();
+    ASSERT_NO_FATAL_FAILURE(pair.Check());
+    pair.Reload();
+  }
+}
+
 TEST(KvCountTree, AppendingKeysOneByOneStaysShallow) {
   TestDir dir;
   const auto database = OpenStore(dir.path());

@@ -159,11 +159,7 @@ Result<EventBatch> ReadEvents(const View& view, const EventQuery& query) {
   if (checked.from > to) return EventBatch{{}, query.from};
   auto batch = Collect(view, checked, to);
   // Rows that a compaction frees go without regard to the snapshot, so what was read below C may be incomplete.
-  const Revision compacted = view.compacted();
-  if (query.from < compacted) return CompactedError();
-  if (!batch.ok() || batch->revisions.empty() || batch->revisions.front().revision != compacted) return batch;
-  // At C itself some previous values may have been found before it was compacted to: the same answer always.
-  for (Event& event : batch->revisions.front().events) event.prev_kv.reset();
+  if (query.from < view.compacted()) return CompactedError();
   return batch;
 }
 

@@ -95,7 +95,10 @@ class Http1Session final : public Session {
       Advance();
       host_->MarkDirty();
     }
-    if (input_ended_ && !busy()) closing_ = true;
+    if (input_ended_ && !busy()) {
+      closing_ = true;
+      host_->MarkDirty();
+    }
   }
 
   void OnUnaryReply(std::int32_t, Message, Status) override {}

@@ -93,6 +93,12 @@ struct Http2Callbacks {
     return 0;
   }
 
+  // Frames of unknown types are announced (to FrameBegin, which counts them) only if somebody claims to read them.
+  static int UnpackUnknown(nghttp2_session*, void**, const nghttp2_frame_hd*, void*) { return NGHTTP2_ERR_CANCEL; }
+  static int UnknownChunk(nghttp2_session*, const nghttp2_frame_hd*, const std::uint8_t*, std::size_t, void*) {
+    return 0;
+  }
+
   static nghttp2_session_callbacks* Make() {
     nghttp2_session_callbacks* callbacks = nullptr;
     if (nghttp2_session_callbacks_new(&callbacks) != 0) return nullptr;
@@ -104,6 +110,8 @@ struct Http2Callbacks {
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, StreamClose);
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, FrameSent);
     nghttp2_session_callbacks_set_send_data_callback(callbacks, SendData);
+    nghttp2_session_callbacks_set_unpack_extension_callback(callbacks, UnpackUnknown);
+    nghttp2_session_callbacks_set_on_extension_chunk_recv_callback(callbacks, UnknownChunk);
     return callbacks;
   }
 
@@ -113,6 +121,9 @@ struct Http2Callbacks {
     nghttp2_option_set_no_auto_window_update(option, 1);
     nghttp2_option_set_no_http_messaging(option, 1);  // see RequestHead
     nghttp2_option_set_no_closed_streams(option, 1);
+    for (int type = NGHTTP2_CONTINUATION + 1; type <= UINT8_MAX; ++type) {
+      nghttp2_option_set_user_recv_extension_type(option, static_cast<std::uint8_t>(type));
+    }
     // Our own count trips first, and says ENHANCE_YOUR_CALM; this one is the net below it.
     nghttp2_option_set_stream_reset_rate_limit(option, std::uint64_t{options.reset_burst} * 2 + 1'000,
                                                std::uint64_t{options.resets_per_second} * 2);
@@ -173,16 +184,33 @@ void Http2Session::Receive(std::string_view bytes) {
                                                 bytes.size());
   if (used >= 0) return;
   dead_ = true;
-  if (!fault_) {
-    fault_ = used == NGHTTP2_ERR_FLOODED || used == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS ||
-                     used == NGHTTP2_ERR_TOO_MANY_SETTINGS
-                 ? CloseReason::kFlood
-                 : CloseReason::kProtocol;
-  }
+  const bool flood = used == NGHTTP2_ERR_FLOODED || used == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS ||
+                     used == NGHTTP2_ERR_TOO_MANY_SETTINGS;
+  if (!fault_) fault_ = flood ? CloseReason::kFlood : CloseReason::kProtocol;
+  SayLastWords(*fault_ == CloseReason::kProtocol ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
+void Http2Session::SayLastWords(std::uint32_t error) {
+  const std::string text = fault_text_.empty() ? std::string(CloseReasonName(*fault_)) : fault_text_;
+  const auto append = [this](std::uint32_t value, int bytes) {
+    for (int i = bytes - 1; i >= 0; --i) last_words_.push_back(static_cast<char>(value >> (8 * i)));
+  };
+  append(static_cast<std::uint32_t>(8 + text.size()), 3);
+  append(NGHTTP2_GOAWAY, 1);
+  append(0, 1);
+  append(0, 4);
+  append(static_cast<std::uint32_t>(nghttp2_session_get_last_proc_stream_id(session_)), 4);
+  append(error, 4);
+  last_words_ += text;
 }
 
 void Http2Session::Produce(Output* out) {
-  if (dead_) return;
+  if (dead_) {
+    // What was produced before ends with a whole frame.
+    out->Append(last_words_);
+    last_words_.clear();
+    return;
+  }
   out_ = out;
   while (!out->full()) {
     const std::uint8_t* bytes = nullptr;
@@ -199,7 +227,8 @@ void Http2Session::Produce(Output* out) {
 }
 
 bool Http2Session::finished() const {
-  if (dead_ || peer_gone_) return true;
+  if (dead_) return last_words_.empty();
+  if (peer_gone_) return true;
   if (fault_) return goaway_sent_;
   if (shutdown_final_ && goaway_sent_ && streams_.empty()) return true;
   return nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0;
@@ -324,23 +353,25 @@ void Http2Session::Reap() {
 void Http2Session::Terminate(CloseReason reason, std::string_view text) {
   if (fault_) return;
   fault_ = reason;
+  fault_text_ = text;
   nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session_),
                         NGHTTP2_ENHANCE_YOUR_CALM, reinterpret_cast<const std::uint8_t*>(text.data()), text.size());
 }
 
 void Http2Session::OnKeepaliveTimer() {
-  const auto quiet_until = last_received_ + options().keepalive_interval;
-  if (now() < quiet_until) {
-    keepalive_ping_sent_ = false;
-    context_.timers->Arm(&keepalive_, quiet_until);
-    return;
-  }
-  if (keepalive_ping_sent_) {
+  const bool answered = keepalive_asked_ && last_received_ > *keepalive_asked_;
+  if (keepalive_asked_ && !answered) {
     fault_ = CloseReason::kKeepalive;
     host_->CloseNow(CloseReason::kKeepalive);
     return;
   }
-  keepalive_ping_sent_ = true;
+  keepalive_asked_.reset();
+  const auto quiet_until = last_received_ + options().keepalive_interval;
+  if (answered || now() < quiet_until) {
+    context_.timers->Arm(&keepalive_, quiet_until);
+    return;
+  }
+  keepalive_asked_ = now();
   nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, kKeepalivePing.data());
   context_.timers->Arm(&keepalive_, now() + options().keepalive_timeout);
   host_->MarkDirty();

@@ -157,6 +157,7 @@ class Http2Session final : public Session {
   void OnFrameSent(std::uint8_t type, std::uint8_t flags, std::int32_t id);
   void OnStreamClosed(std::int32_t id);
   void Terminate(CloseReason reason, std::string_view text);
+  void SayLastWords(std::uint32_t error);
   void OnKeepaliveTimer();
   void FinishShutdown();
   void Retire(Http2Stream* stream);
@@ -198,6 +199,8 @@ class Http2Session final : public Session {
   bool shutting_down_ = false;
   bool shutdown_final_ = false;
   std::optional<CloseReason> fault_;
+  std::string fault_text_;
+  std::string last_words_;     // a GOAWAY of our own making, when nghttp2 cannot be asked for one any more
 
   PingPolicy pings_;
   TokenBucket resets_;
@@ -208,7 +211,7 @@ class Http2Session final : public Session {
   int window_updates_due_ = 0;  // WINDOW_UPDATE frames that our data accounts for
 
   std::chrono::steady_clock::time_point last_received_;
-  bool keepalive_ping_sent_ = false;
+  std::optional<std::chrono::steady_clock::time_point> keepalive_asked_;
   KeepaliveTimer keepalive_{this};
   ShutdownTimer shutdown_{this};
 };

@@ -1,9 +1,9 @@
 #include "wire/acceptor.h"
 
+#include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <arpa/inet.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -102,7 +102,8 @@ Status Acceptor::ListenTcp(const Endpoint& endpoint) {
       }
       if (options_->socket_reuse_address) SetOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
       if (options_->socket_reuse_port) SetOption(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-      if (family == AF_INET6) SetOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, endpoint.host.empty() || endpoint.host == "::" ? 0 : 1);
+      if (family == AF_INET6)
+        SetOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, endpoint.host.empty() || endpoint.host == "::" ? 0 : 1);
       if (::bind(fd, each->ai_addr, each->ai_addrlen) == 0 && ::listen(fd, kBacklog) == 0) {
         sockaddr_storage bound{};
         socklen_t size = sizeof(bound);

@@ -160,8 +160,8 @@ void Connection::Linger() {
 void Connection::OnEndTimeout() { CloseNow(reason_); }
 
 void Connection::UpdateInterest() {
-  const bool read = state_ == State::kLingering ||
-                    (!paused_ && (state_ == State::kSniffing || session_->wants_input()));
+  const bool read =
+      state_ == State::kLingering || (!paused_ && (state_ == State::kSniffing || session_->wants_input()));
   const bool write = blocked_;
   if (read == read_interest_ && write == write_interest_) return;
   read_interest_ = read;

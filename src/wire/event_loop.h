@@ -30,8 +30,7 @@ struct NewConnection {
 class EventLoop final : public ConnectionOwner {
  public:
   /// Null, with the reason in errno, if the kernel has no epoll or eventfd for it. The pointers outlive the loop.
-  static std::unique_ptr<EventLoop> Make(const ServerOptions* options, const ServiceTable* table,
-                                         WireMetrics* metrics);
+  static std::unique_ptr<EventLoop> Make(const ServerOptions* options, const ServiceTable* table, WireMetrics* metrics);
   /// Has ended, or was never started.
   ~EventLoop() override;
 

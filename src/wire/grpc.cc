@@ -28,7 +28,8 @@ class Inflater {
 };
 
 Status NotGzip(const char* why) {
-  return Internal(std::string("grpc: failed to decompress the received message: ") + (why != nullptr ? why : "bad data"));
+  return Internal(std::string("grpc: failed to decompress the received message: ") +
+                  (why != nullptr ? why : "bad data"));
 }
 
 }  // namespace

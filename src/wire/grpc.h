@@ -26,8 +26,8 @@ std::string PercentEncode(std::string_view text);
 
 /// What a request's content-type says.
 enum class ContentType : std::uint8_t {
-  kNone,   ///< There is none.
-  kGrpc,   ///< application/grpc, alone or followed by '+' or ';'.
+  kNone,  ///< There is none.
+  kGrpc,  ///< application/grpc, alone or followed by '+' or ';'.
   kOther,
 };
 ContentType ClassifyContentType(std::string_view value);

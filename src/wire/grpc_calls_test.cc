@@ -72,20 +72,32 @@ TEST(WireUnary, WrongContentTypeIs415AndWrongMethod405) {
   TestServer server;
   TestClient client(server.address());
   const std::string body = Framed("x");
-  const TestCall* call = client.StartRaw({{":method", "POST"}, {":scheme", "http"}, {":path", "/test.Echo/Unary"},
-                                          {":authority", "a"}, {"content-type", "application/json"}}, &body, true);
+  const TestCall* call = client.StartRaw({{":method", "POST"},
+                                          {":scheme", "http"},
+                                          {":path", "/test.Echo/Unary"},
+                                          {":authority", "a"},
+                                          {"content-type", "application/json"}},
+                                         &body, true);
   ASSERT_TRUE(client.PumpUntilClosed(const_cast<TestCall*>(call)));
   EXPECT_EQ(call->header(":status"), "415");
   EXPECT_EQ(call->header("grpc-message"), "invalid gRPC request content-type \"application/json\"");
 
-  call = client.StartRaw({{":method", "GET"}, {":scheme", "http"}, {":path", "/test.Echo/Unary"}, {":authority", "a"},
-                          {"content-type", "application/grpc"}}, nullptr, true);
+  call = client.StartRaw({{":method", "GET"},
+                          {":scheme", "http"},
+                          {":path", "/test.Echo/Unary"},
+                          {":authority", "a"},
+                          {"content-type", "application/grpc"}},
+                         nullptr, true);
   ASSERT_TRUE(client.PumpUntilClosed(const_cast<TestCall*>(call)));
   EXPECT_EQ(call->header(":status"), "405");
 
   for (const char* type : {"application/grpc+proto", "application/grpc;x=y", "Application/GRPC"}) {
-    call = client.StartRaw({{":method", "POST"}, {":scheme", "http"}, {":path", "/test.Echo/Unary"},
-                            {":authority", "a"}, {"content-type", type}}, &body, true);
+    call = client.StartRaw({{":method", "POST"},
+                            {":scheme", "http"},
+                            {":path", "/test.Echo/Unary"},
+                            {":authority", "a"},
+                            {"content-type", type}},
+                           &body, true);
     ASSERT_TRUE(client.PumpUntilClosed(const_cast<TestCall*>(call)));
     EXPECT_EQ(call->status(), 0) << type;
   }
@@ -95,9 +107,12 @@ TEST(WireUnary, OddAuthorityIsAccepted) {
   TestServer server;
   TestClient client(server.address());
   const std::string body = Framed("x");
-  TestCall* const call =
-      client.StartRaw({{":method", "POST"}, {":scheme", "http"}, {":path", "/test.Echo/Unary"},
-                       {":authority", "#initially=[host1;host2]"}, {"content-type", "application/grpc"}}, &body, true);
+  TestCall* const call = client.StartRaw({{":method", "POST"},
+                                          {":scheme", "http"},
+                                          {":path", "/test.Echo/Unary"},
+                                          {":authority", "#initially=[host1;host2]"},
+                                          {"content-type", "application/grpc"}},
+                                         &body, true);
   ASSERT_TRUE(client.PumpUntilClosed(call));
   EXPECT_EQ(call->status(), 0);
 }
@@ -229,7 +244,8 @@ TEST(WireUnary, ResetCancelsAndLeavesNothing) {
   EXPECT_TRUE(server.WaitForMetric("vellum_wire_calls", 0));
   for (const auto& context : server.services().contexts()) EXPECT_TRUE(context->cancelled);
   EXPECT_EQ(server.Metric("grpc_server_handled_total{grpc_code=\"Canceled\",grpc_method=\"Hold\",grpc_service=\"test."
-                          "Echo\",grpc_type=\"unary\"}"), 100);
+                          "Echo\",grpc_type=\"unary\"}"),
+            100);
 }
 
 TEST(WireStream, EchoesInOrderAndEndsWithOk) {
@@ -264,9 +280,8 @@ TEST(WireStream, ThousandStreamsOnOneConnection) {
   EXPECT_EQ(server.services().seen.streams_open, 1000);
   EXPECT_EQ(server.Metric("vellum_wire_calls"), 1000);
   for (TestCall* const call : calls) client.SendMessage(call, "bye", true);
-  ASSERT_TRUE(client.Pump([&] {
-    return std::all_of(calls.begin(), calls.end(), [](const TestCall* call) { return call->closed; });
-  }));
+  ASSERT_TRUE(client.Pump(
+      [&] { return std::all_of(calls.begin(), calls.end(), [](const TestCall* call) { return call->closed; }); }));
   for (std::size_t i = 0; i < calls.size(); ++i) {
     EXPECT_EQ(calls[i]->status(), 0);
     EXPECT_EQ(calls[i]->Messages(), (std::vector<std::string>{"hello " + std::to_string(i), "bye"}));
@@ -346,7 +361,8 @@ TEST(WireMetricsTest, EveryMethodIsThereFromTheStartAndCounts) {
   EXPECT_EQ(server.Metric("grpc_server_handled_total{grpc_code=\"OK\"," + labels), 0);
   EXPECT_EQ(server.Metric("grpc_server_handled_total{grpc_code=\"DataLoss\"," + labels), 0);
   EXPECT_EQ(server.Metric("grpc_server_started_total{grpc_method=\"Feed\",grpc_service=\"test.Echo\",grpc_type=\"bidi_"
-                          "stream\"}"), 0);
+                          "stream\"}"),
+            0);
   TestClient client(server.address());
   client.Call("/test.Echo/Unary", "hello");
   // Counted before the answer was written, so no waiting here.

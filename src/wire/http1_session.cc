@@ -40,7 +40,9 @@ std::string Lower(std::string_view text) {
 }
 
 // A line break in a header would let an answer's content pass for headers.
-bool IsSafeField(const std::string& text) { return text.find_first_of(std::string_view("\r\n\0", 3)) == std::string::npos; }
+bool IsSafeField(const std::string& text) {
+  return text.find_first_of(std::string_view("\r\n\0", 3)) == std::string::npos;
+}
 
 class Http1Session final : public Session {
  public:
@@ -71,7 +73,9 @@ class Http1Session final : public Session {
   }
   bool finished() const override { return closing_ && !in_flight_ && output_.empty(); }
   bool awaiting_start() const override { return false; }  // this session has timers of its own
-  bool wants_input() const override { return !closing_ && !input_ended_ && (!busy() || waiting().size() < kPipelinedBytesMax); }
+  bool wants_input() const override {
+    return !closing_ && !input_ended_ && (!busy() || waiting().size() < kPipelinedBytesMax);
+  }
   std::size_t unproduced_bytes() const override { return output_.size(); }
   CloseReason close_reason() const override {
     return reason_.value_or(input_ended_ ? CloseReason::kPeer : CloseReason::kShutdown);
@@ -272,7 +276,7 @@ class Http1Session final : public Session {
   std::optional<Parser> parser_;
   std::string input_;
   std::size_t parsed_ = 0;  // of input_
-  std::string output_;  // not produced yet
+  std::string output_;      // not produced yet
   bool request_begun_ = false;
   bool header_seen_ = false;
   bool input_ended_ = false;

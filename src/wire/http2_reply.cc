@@ -252,7 +252,8 @@ void Http2Session::SubmitHttp(Http2Stream* stream, HttpResponse response) {
   fields.push_back(Field("content-length", length));
   for (auto& [name, value] : response.headers) {
     for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
-    if (nghttp2_check_header_name(Raw(name), name.size()) != 0 && nghttp2_check_header_value(Raw(value), value.size()) != 0) {
+    if (nghttp2_check_header_name(Raw(name), name.size()) != 0 &&
+        nghttp2_check_header_value(Raw(value), value.size()) != 0) {
       fields.push_back(Field(name, value));
     }
   }
@@ -316,7 +317,8 @@ void Http2Session::ProducePayload(Http2Stream* stream, std::string_view frame_he
       stream->queue.clear();
       stream->queue_head = 0;
     } else if (stream->queue_head >= 64 && stream->queue_head * 2 >= stream->queue.size()) {
-      stream->queue.erase(stream->queue.begin(), stream->queue.begin() + static_cast<std::ptrdiff_t>(stream->queue_head));
+      stream->queue.erase(stream->queue.begin(),
+                          stream->queue.begin() + static_cast<std::ptrdiff_t>(stream->queue_head));
       stream->queue_head = 0;
     }
   }

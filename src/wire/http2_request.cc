@@ -28,8 +28,8 @@ std::string UnknownMethod(const ServiceTable* table, std::string_view path) {
 
 bool Http2Session::OnBeginRequest(std::int32_t id) {
   if (fault_) return false;
-  auto stream = std::make_unique<Http2Stream>(this, id, options().receive_message_bytes_max,
-                                              options().metadata_bytes_max);
+  auto stream =
+      std::make_unique<Http2Stream>(this, id, options().receive_message_bytes_max, options().metadata_bytes_max);
   stream->started = now();
   stream->index = streams_.size();
   if (nghttp2_session_set_stream_user_data(session_, id, stream.get()) != 0) return false;
@@ -84,7 +84,8 @@ void Http2Session::Dispatch(Http2Stream* stream) {
 bool Http2Session::AdmitGrpc(Http2Stream* stream) {
   const RequestHead& head = stream->head;
   if (head.method != "POST") {
-    EndCall(stream, Internal("received a HEADERS frame with :method \"" + head.method + "\" which should be POST"), 405);
+    EndCall(stream, Internal("received a HEADERS frame with :method \"" + head.method + "\" which should be POST"),
+            405);
     return false;
   }
   if (!context_.metrics_only) stream->method = context_.table->FindMethod(head.path);
@@ -132,8 +133,8 @@ void Http2Session::StartCall(Http2Stream* stream) {
     return;
   }
   stream->kind = Http2Stream::Kind::kStreaming;
-  stream->outbox = std::make_shared<Outbox>(context_.mailbox, context_.connection, stream->id,
-                                            options().stream_high_water_bytes);
+  stream->outbox =
+      std::make_shared<Outbox>(context_.mailbox, context_.connection, stream->id, options().stream_high_water_bytes);
   stream->handler = stream->method->stream(stream->context, stream->outbox);
   if (stream->handler == nullptr) EndCall(stream, Internal("the server has no handler for this call"));
 }

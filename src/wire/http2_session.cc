@@ -37,8 +37,7 @@ struct Http2Callbacks {
   static int Header(nghttp2_session*, const nghttp2_frame* frame, const std::uint8_t* name, std::size_t name_size,
                     const std::uint8_t* value, std::size_t value_size, std::uint8_t, void* user_data) {
     if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
-    const bool go_on =
-        Self(user_data)->OnHeader(frame->hd.stream_id, View(name, name_size), View(value, value_size));
+    const bool go_on = Self(user_data)->OnHeader(frame->hd.stream_id, View(name, name_size), View(value, value_size));
     return go_on ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
   }
 
@@ -152,8 +151,8 @@ Http2Session::~Http2Session() {
 bool Http2Session::Open() {
   nghttp2_session_callbacks* const callbacks = Http2Callbacks::Make();
   nghttp2_option* const option = Http2Callbacks::MakeOptions(options());
-  const bool made = callbacks != nullptr && option != nullptr &&
-                    nghttp2_session_server_new2(&session_, callbacks, this, option) == 0;
+  const bool made =
+      callbacks != nullptr && option != nullptr && nghttp2_session_server_new2(&session_, callbacks, this, option) == 0;
   nghttp2_session_callbacks_del(callbacks);
   nghttp2_option_del(option);
   if (!made) return false;
@@ -180,8 +179,8 @@ Http2Stream* Http2Session::FindStream(std::int32_t id) const {
 void Http2Session::Receive(std::string_view bytes) {
   if (dead_ || fault_) return;
   last_received_ = now();
-  const ssize_t used = nghttp2_session_mem_recv(session_, reinterpret_cast<const std::uint8_t*>(bytes.data()),
-                                                bytes.size());
+  const ssize_t used =
+      nghttp2_session_mem_recv(session_, reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
   if (used >= 0) return;
   dead_ = true;
   const bool flood = used == NGHTTP2_ERR_FLOODED || used == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS ||

@@ -27,7 +27,7 @@ struct Http2Stream {
       : id(number), deadline(owner, number), head(metadata_bytes_max), reader(message_bytes_max) {}
 
   enum class Kind : std::uint8_t {
-    kHead,      ///< Its headers are still arriving.
+    kHead,  ///< Its headers are still arriving.
     kUnary,
     kStreaming,
     kHttp,
@@ -58,7 +58,7 @@ struct Http2Stream {
   Deadline deadline;
   RequestHead head;
   MessageReader reader;
-  std::string body;                             ///< kHttp.
+  std::string body;                              ///< kHttp.
   const ServiceTable::Method* method = nullptr;  ///< gRPC, if known.
   std::shared_ptr<CallContext> context;
   std::unique_ptr<StreamHandler> handler;
@@ -74,14 +74,14 @@ struct Http2Stream {
   std::size_t partial_counted = 0;  ///< Bytes of reader's that the budget knows of.
 
   // The answer.
-  bool submitted = false;             ///< Headers are on their way.
-  bool local_closed = false;          ///< END_STREAM has been produced.
-  bool writable_again = false;        ///< OnWritable is owed.
-  std::optional<Status> end;          ///< How the call ended, once it is decided.
+  bool submitted = false;       ///< Headers are on their way.
+  bool local_closed = false;    ///< END_STREAM has been produced.
+  bool writable_again = false;  ///< OnWritable is owed.
+  std::optional<Status> end;    ///< How the call ended, once it is decided.
   std::vector<OutPiece> queue;
-  std::size_t queue_head = 0;         ///< The first piece not wholly produced ...
-  std::size_t head_done = 0;          ///< ... and how much of it is.
-  std::size_t queued = 0;             ///< Bytes in the queue.
+  std::size_t queue_head = 0;  ///< The first piece not wholly produced ...
+  std::size_t head_done = 0;   ///< ... and how much of it is.
+  std::size_t queued = 0;      ///< Bytes in the queue.
 };
 
 /// HTTP/2 by nghttp2, with gRPC and plain requests on top. nghttp2 is told nothing but bytes; its callbacks do not free
@@ -194,13 +194,13 @@ class Http2Session final : public Session {
   bool settings_seen_ = false;
   bool in_header_block_ = false;
   bool peer_gone_ = false;
-  bool dead_ = false;          // nghttp2 has given up: it must not be asked for anything any more
-  bool goaway_sent_ = false;   // the last one, not the notice
+  bool dead_ = false;         // nghttp2 has given up: it must not be asked for anything any more
+  bool goaway_sent_ = false;  // the last one, not the notice
   bool shutting_down_ = false;
   bool shutdown_final_ = false;
   std::optional<CloseReason> fault_;
   std::string fault_text_;
-  std::string last_words_;     // a GOAWAY of our own making, when nghttp2 cannot be asked for one any more
+  std::string last_words_;  // a GOAWAY of our own making, when nghttp2 cannot be asked for one any more
 
   PingPolicy pings_;
   TokenBucket resets_;

@@ -128,7 +128,8 @@ TEST(WireHttp1, TlsOnThePlainPortIsClosed) {
 
 TEST(WireHttp1, OldVersionAndCloseEndTheConnection) {
   TestServer server;
-  for (const char* request : {"GET /echo HTTP/1.0\r\n\r\n", "GET /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"}) {
+  for (const char* request :
+       {"GET /echo HTTP/1.0\r\n\r\n", "GET /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"}) {
     TestSocket socket(server.address());
     ASSERT_TRUE(socket.Write(request));
     EXPECT_NE(socket.ReadToEnd().find("Connection: close\r\n"), std::string::npos);
@@ -251,17 +252,17 @@ TEST(WireHttp2, MalformedRequestsAreReset) {
   TestServer server;
   TestClient client(server.address());
   const std::vector<TestHeaders> requests = {
-      {{":method", "GET"}, {":scheme", "http"}, {":authority", "x"}},                            // no path
-      {{":scheme", "http"}, {":path", "/"}, {":authority", "x"}},                                // no method
-      {{":method", "GET"}, {":path", "/"}, {":authority", "x"}},                                 // no scheme
-      {{":method", "GET"}, {":scheme", "http"}, {":path", "echo"}},                              // relative
-      {{":method", "GET"}, {":method", "GET"}, {":scheme", "http"}, {":path", "/"}},             // twice
-      {{":method", "GET"}, {"a", "b"}, {":scheme", "http"}, {":path", "/"}},                     // out of order
+      {{":method", "GET"}, {":scheme", "http"}, {":authority", "x"}},                 // no path
+      {{":scheme", "http"}, {":path", "/"}, {":authority", "x"}},                     // no method
+      {{":method", "GET"}, {":path", "/"}, {":authority", "x"}},                      // no scheme
+      {{":method", "GET"}, {":scheme", "http"}, {":path", "echo"}},                   // relative
+      {{":method", "GET"}, {":method", "GET"}, {":scheme", "http"}, {":path", "/"}},  // twice
+      {{":method", "GET"}, {"a", "b"}, {":scheme", "http"}, {":path", "/"}},          // out of order
       {{":method", "GET"}, {":scheme", "http"}, {":path", "/"}, {":unknown", "x"}},
       {{":method", "GET"}, {":scheme", "http"}, {":path", "/"}, {"connection", "close"}},
       {{":method", "GET"}, {":scheme", "http"}, {":path", "/"}, {"a", "line\nbreak"}},
       {{":method", "G E T"}, {":scheme", "http"}, {":path", "/"}},
-      {{":method", "GET"}, {":scheme", "http"}, {":path", "/echo"}, {"content-length", "3"}},    // but no body
+      {{":method", "GET"}, {":scheme", "http"}, {":path", "/echo"}, {"content-length", "3"}},  // but no body
   };
   for (const TestHeaders& headers : requests) {
     TestCall* const call = client.StartRaw(headers, nullptr, true);

@@ -21,8 +21,8 @@ using SteadyClock = std::chrono::steady_clock;
 class TemporaryDirectory {
  public:
   TemporaryDirectory() {
-    char pattern[] = "/tmp/vellum_wire_XXXXXX";
-    path_ = ::mkdtemp(pattern);
+    path_ = testing::TempDir() + "vellum_wire_XXXXXX";
+    if (::mkdtemp(path_.data()) == nullptr) path_.clear();
   }
   ~TemporaryDirectory() { ::rmdir(path_.c_str()); }
   std::string path(const std::string& name) const { return path_ + "/" + name; }
@@ -142,7 +142,8 @@ TEST(WireStop, CallsInFlightAreFinished) {
   std::vector<TestCall*> calls;
   for (int i = 0; i < 20; ++i) calls.push_back(client.Start("/test.Echo/Hold", {}, {"x"}, true));
   TestCall* const stream = client.Start("/test.Echo/Feed", {}, {"x"}, false);
-  ASSERT_TRUE(client.Pump([&] { return server.services().seen.messages == 1 && server.services().contexts().size() == 21; }));
+  ASSERT_TRUE(
+      client.Pump([&] { return server.services().seen.messages == 1 && server.services().contexts().size() == 21; }));
   std::thread stop([&] { server.server().Stop(seconds(10)); });
   ASSERT_TRUE(client.Pump([&] { return client.goaways() == 2; }));  // the notice, then the last word
   EXPECT_EQ(client.goaway_error(), 0u);

@@ -84,9 +84,8 @@ TEST(WireSlowReader, WindowUpdatesAreReadHoweverMuchIsOwed) {
   TestClient client(server.address(), {.stream_window = 65'535, .give_credit = true});
   std::vector<TestCall*> calls;
   for (int i = 0; i < 20; ++i) calls.push_back(client.Start("/test.Echo/Big", {}, {"4000000"}, true));
-  ASSERT_TRUE(client.Pump([&] {
-    return std::all_of(calls.begin(), calls.end(), [](const TestCall* call) { return call->closed; });
-  }));
+  ASSERT_TRUE(client.Pump(
+      [&] { return std::all_of(calls.begin(), calls.end(), [](const TestCall* call) { return call->closed; }); }));
   for (const TestCall* const call : calls) EXPECT_EQ(call->data.size(), 4'000'005u);
   ExpectHealthy(&server, 1);
 }
@@ -138,9 +137,8 @@ TEST(WireBudget, PartialRequestsOverTheBudgetAreRefused) {
   for (TestCall* const call : calls) {
     if (!call->closed) client.SendBytes(call, std::string(20'005, 'p'), true);
   }
-  ASSERT_TRUE(client.Pump([&] {
-    return std::all_of(calls.begin(), calls.end(), [](const TestCall* call) { return call->closed; });
-  }));
+  ASSERT_TRUE(client.Pump(
+      [&] { return std::all_of(calls.begin(), calls.end(), [](const TestCall* call) { return call->closed; }); }));
   EXPECT_EQ(server.Metric("vellum_wire_partial_request_bytes"), 0);
 }
 
@@ -172,11 +170,11 @@ TEST(WireWindow, MessageLargerThanTheWindowGetsThrough) {
   TestClient client(server.address());
   std::vector<TestCall*> calls;
   for (int i = 0; i < 10; ++i) {
-    calls.push_back(client.Start(i % 2 == 0 ? "/test.Echo/Unary" : "/test.Echo/Stream", {}, {std::string(1'500'000, 'm')}, true));
+    calls.push_back(
+        client.Start(i % 2 == 0 ? "/test.Echo/Unary" : "/test.Echo/Stream", {}, {std::string(1'500'000, 'm')}, true));
   }
-  ASSERT_TRUE(client.Pump([&] {
-    return std::all_of(calls.begin(), calls.end(), [](const TestCall* call) { return call->closed; });
-  }));
+  ASSERT_TRUE(client.Pump(
+      [&] { return std::all_of(calls.begin(), calls.end(), [](const TestCall* call) { return call->closed; }); }));
   for (const TestCall* const call : calls) {
     EXPECT_EQ(call->status(), 0);
     EXPECT_EQ(call->data.size(), 1'500'005u);
@@ -303,7 +301,8 @@ TEST(WireAbuse, HeadersOfManyStreamsTogether) {
   TestServer server([](ServerOptions* options) { options->connection_metadata_bytes_max = 100'000; });
   TestClient client(server.address());
   std::vector<TestCall*> calls;
-  for (int i = 0; i < 100; ++i) calls.push_back(client.Start("/test.Echo/Feed", {{"a", std::string(2000, 'x')}}, {"x"}, false));
+  for (int i = 0; i < 100; ++i)
+    calls.push_back(client.Start("/test.Echo/Feed", {{"a", std::string(2000, 'x')}}, {"x"}, false));
   ASSERT_TRUE(client.Pump([&] { return calls.back()->closed; }));
   EXPECT_EQ(calls.back()->status(), 8);
   EXPECT_FALSE(calls.front()->closed);

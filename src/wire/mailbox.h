@@ -9,8 +9,8 @@ namespace vellum::wire {
 
 class Session;
 
-/// A connection, for as long as the server lives: a slot of its loop and how often that slot has been used. A number that
-/// outlives its connection finds nothing, which is what makes late answers harmless.
+/// A connection, for as long as the server lives: a slot of its loop and how often that slot has been used. A number
+/// that outlives its connection finds nothing, which is what makes late answers harmless.
 using ConnectionId = std::uint64_t;
 inline constexpr ConnectionId kNoConnection = 0;
 
@@ -46,9 +46,9 @@ class TaskMail final : public Mail {
   std::function<void()> task_;
 };
 
-/// How any thread reaches a loop. Push costs one compare-and-swap, and a write to the loop's eventfd only if the loop is
-/// (about to be) asleep and nobody has woken it yet, so bursts are free of system calls. Shared with everyone who may
-/// still want to answer; outlives the loop.
+/// How any thread reaches a loop. Push costs one compare-and-swap, and a write to the loop's eventfd only if the loop
+/// is (about to be) asleep and nobody has woken it yet, so bursts are free of system calls. Shared with everyone who
+/// may still want to answer; outlives the loop.
 class Mailbox {
  public:
   Mailbox();

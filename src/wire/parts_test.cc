@@ -215,7 +215,10 @@ TEST(WireGrpc, MessagesSplitAnywhere) {
 
 TEST(WireGrpc, PromisesCostNothing) {
   MessageReader reader(1u << 30);
-  std::string_view input("\0\x3f\xff\xff\xff" "abc", 8);
+  std::string_view input(
+      "\0\x3f\xff\xff\xff"
+      "abc",
+      8);
   std::string_view message;
   EXPECT_EQ(reader.Next(&input, &message), MessageReader::Got::kNeedMore);
   EXPECT_EQ(reader.gathered_bytes(), 3u);
@@ -331,10 +334,15 @@ TEST(WireRates, BucketAndPings) {
 
 TEST(WireRequestHead, KeepsWhatHandlersNeed) {
   RequestHead head(1000);
-  for (const auto& [name, value] : TestHeaders{{":method", "POST"}, {":scheme", "http"}, {":path", "/a/B?c=d?e"},
-                                               {":authority", "#initially=[a;b]"}, {"te", "trailers"},
-                                               {"content-type", "application/grpc"}, {"grpc-timeout", "1S"},
-                                               {"host", "other"}, {"token", "t"}}) {
+  for (const auto& [name, value] : TestHeaders{{":method", "POST"},
+                                               {":scheme", "http"},
+                                               {":path", "/a/B?c=d?e"},
+                                               {":authority", "#initially=[a;b]"},
+                                               {"te", "trailers"},
+                                               {"content-type", "application/grpc"},
+                                               {"grpc-timeout", "1S"},
+                                               {"host", "other"},
+                                               {"token", "t"}}) {
     EXPECT_TRUE(head.Add(name, value)) << name;
   }
   EXPECT_TRUE(head.Complete());

@@ -29,12 +29,12 @@ class RequestHead {
   std::size_t bytes() const { return bytes_; }
 
   std::string method;
-  std::string path;       ///< Without the query.
-  std::string query;      ///< Without the '?'.
+  std::string path;   ///< Without the query.
+  std::string query;  ///< Without the '?'.
   std::string content_type;
   ContentType content = ContentType::kNone;
-  std::string timeout;    ///< grpc-timeout, as it came; empty: none.
-  std::string encoding;   ///< grpc-encoding, as it came; empty: identity.
+  std::string timeout;   ///< grpc-timeout, as it came; empty: none.
+  std::string encoding;  ///< grpc-encoding, as it came; empty: identity.
   std::optional<std::uint64_t> content_length;
   /// The rest, without te, gRPC's own fields and, for gRPC, content-type; :authority appears as "host".
   Metadata fields;

@@ -32,7 +32,8 @@ Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() { Stop(std::chrono::milliseconds(0)); }
 
 Result<std::unique_ptr<Server>> Server::Listen(ServerOptions options, const ServiceTable* table) {
-  if (options.loops < 1) return InvalidArgument("a server needs at least 1 event loop, not " + std::to_string(options.loops));
+  if (options.loops < 1)
+    return InvalidArgument("a server needs at least 1 event loop, not " + std::to_string(options.loops));
   if (options.stream_window_bytes > INT32_MAX || options.connection_window_bytes > INT32_MAX) {
     return InvalidArgument("an HTTP/2 window has at most " + std::to_string(INT32_MAX) + " bytes");
   }
@@ -41,7 +42,8 @@ Result<std::unique_ptr<Server>> Server::Listen(ServerOptions options, const Serv
   for (int i = 0; i < impl->options.loops; ++i) {
     auto loop = EventLoop::Make(&impl->options, table, &impl->metrics);
     if (loop == nullptr) {
-      return ResourceExhausted("cannot make an event loop: " + std::error_code(errno, std::generic_category()).message());
+      return ResourceExhausted("cannot make an event loop: " +
+                               std::error_code(errno, std::generic_category()).message());
     }
     loops.push_back(loop.get());
     impl->loops.push_back(std::move(loop));

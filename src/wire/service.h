@@ -23,8 +23,8 @@ using SharedBytes = std::shared_ptr<const std::string>;
 
 /// One piece of an outgoing message: own bytes or shared ones.
 struct Piece {
-  std::string own;      ///< Sent first.
-  SharedBytes shared;   ///< Then this, if set; from 4 KiB on it is referenced, not copied.
+  std::string own;     ///< Sent first.
+  SharedBytes shared;  ///< Then this, if set; from 4 KiB on it is referenced, not copied.
 };
 /// One message, without its five-byte prefix.
 using Message = std::vector<Piece>;
@@ -38,7 +38,7 @@ std::optional<std::string_view> Find(const Metadata& metadata, std::string_view 
 struct CallContext {
   std::string method;  ///< "/etcdserverpb.KV/Range"
   Metadata metadata;
-  std::string peer;    ///< "127.0.0.1:51234"
+  std::string peer;  ///< "127.0.0.1:51234"
   std::optional<std::chrono::steady_clock::time_point> deadline;
   /// Set when nobody waits for the answer any more: reset, deadline, connection gone. Workers poll it.
   std::atomic<bool> cancelled{false};

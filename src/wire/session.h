@@ -18,8 +18,8 @@ namespace vellum::wire {
 
 class Outbox;
 
-/// What a session uses of its surroundings. Pointers outlive the session; `now` is the loop's idea of the time, set once
-/// per step of its iteration.
+/// What a session uses of its surroundings. Pointers outlive the session; `now` is the loop's idea of the time, set
+/// once per step of its iteration.
 struct SessionContext {
   const ServerOptions* options;
   const ServiceTable* table;
@@ -70,7 +70,8 @@ class Session {
   virtual void OnHttpReply(std::int32_t stream, HttpResponse response) = 0;
 };
 
-/// Marks a connection as having something to do before the iteration ends; how timers of a session get their results out.
+/// Marks a connection as having something to do before the iteration ends; how timers of a session get their results
+/// out.
 class SessionHost {
  public:
   virtual ~SessionHost() = default;

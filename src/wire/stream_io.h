@@ -34,8 +34,8 @@ class ByteStream {
 /// Takes over `fd`, a connected non-blocking socket, and closes it in the end.
 std::unique_ptr<ByteStream> MakeSocketStream(int fd);
 
-/// What a connection is about to write: small pieces copied one after another, large shared ones by reference in between.
-/// Memory is given back when everything has been written.
+/// What a connection is about to write: small pieces copied one after another, large shared ones by reference in
+/// between. Memory is given back when everything has been written.
 class Output {
  public:
   /// Shared bytes below this are cheaper to copy than to refer to.

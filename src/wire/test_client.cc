@@ -214,8 +214,8 @@ TestCall* TestClient::StartRaw(const TestHeaders& headers, const std::string* bo
   nghttp2_data_provider provider{};
   provider.read_callback = TestClientCallbacks::ReadSource;
   const bool has_data = body != nullptr || !end;
-  const std::int32_t id = nghttp2_submit_request(session_, nullptr, fields.data(), fields.size(),
-                                                 has_data ? &provider : nullptr, nullptr);
+  const std::int32_t id =
+      nghttp2_submit_request(session_, nullptr, fields.data(), fields.size(), has_data ? &provider : nullptr, nullptr);
   if (id < 0) return nullptr;
   if (has_data) outgoing_[id] = {body != nullptr ? *body : std::string(), end};
   auto& call = calls_[id];
@@ -226,9 +226,8 @@ TestCall* TestClient::StartRaw(const TestHeaders& headers, const std::string* bo
 
 TestCall* TestClient::Start(const std::string& path, const TestHeaders& extra, const std::vector<std::string>& messages,
                             bool end) {
-  TestHeaders headers = {{":method", "POST"},  {":scheme", "http"},
-                         {":path", path},      {":authority", "localhost"},
-                         {"te", "trailers"},   {"content-type", "application/grpc"}};
+  TestHeaders headers = {{":method", "POST"},         {":scheme", "http"}, {":path", path},
+                         {":authority", "localhost"}, {"te", "trailers"},  {"content-type", "application/grpc"}};
   headers.insert(headers.end(), extra.begin(), extra.end());
   std::string body;
   for (const std::string& message : messages) body += Framed(message);

@@ -73,7 +73,8 @@ class TestClient {
   ~TestClient();
 
   /// Starts a gRPC call; more frames follow unless `end`.
-  TestCall* Start(const std::string& path, const TestHeaders& extra, const std::vector<std::string>& messages, bool end);
+  TestCall* Start(const std::string& path, const TestHeaders& extra, const std::vector<std::string>& messages,
+                  bool end);
   /// Starts any request; headers as they are. `body` null: the stream stays open.
   TestCall* StartRaw(const TestHeaders& headers, const std::string* body, bool end);
   /// More bytes on an open stream.

@@ -113,14 +113,15 @@ void TestServices::AddUnaries() {
 
 void TestServices::AddStreams() {
   const auto add = [this](const char* name, FeedStream::Mode mode) {
-    table_.AddStream(name, [this, mode](std::shared_ptr<const CallContext> context, std::shared_ptr<StreamWriter> writer) {
-      {
-        const std::lock_guard lock(mu_);
-        contexts_.push_back(std::move(context));
-        writers_.push_back(writer);
-      }
-      return std::make_unique<FeedStream>(this, mode, std::move(writer));
-    });
+    table_.AddStream(name,
+                     [this, mode](std::shared_ptr<const CallContext> context, std::shared_ptr<StreamWriter> writer) {
+                       {
+                         const std::lock_guard lock(mu_);
+                         contexts_.push_back(std::move(context));
+                         writers_.push_back(writer);
+                       }
+                       return std::make_unique<FeedStream>(this, mode, std::move(writer));
+                     });
   };
   add("/test.Echo/Stream", FeedStream::Mode::kEcho);
   add("/test.Echo/Feed", FeedStream::Mode::kFeed);

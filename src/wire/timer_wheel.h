@@ -10,8 +10,8 @@ namespace vellum::wire {
 
 class TimerWheel;
 
-/// Something that happens at a point in time, once per Arm. Belongs to the wheel's thread. Destroying it disarms it, also
-/// from within any timer's OnTimer.
+/// Something that happens at a point in time, once per Arm. Belongs to the wheel's thread. Destroying it disarms it,
+/// also from within any timer's OnTimer.
 class Timer {
  public:
   Timer() = default;
@@ -33,8 +33,8 @@ class Timer {
   std::uint64_t tick_ = 0;
 };
 
-/// Timers in a hierarchy of four rings of 64 slots. Arm, Disarm and fire are O(1), whatever the number of timers; a timer
-/// fires up to one tick late and never early. It reads no clock: the owner says what time it is. One thread; must
+/// Timers in a hierarchy of four rings of 64 slots. Arm, Disarm and fire are O(1), whatever the number of timers; a
+/// timer fires up to one tick late and never early. It reads no clock: the owner says what time it is. One thread; must
 /// outlive no timer that is armed.
 class TimerWheel {
  public:

@@ -5,9 +5,10 @@ namespace {
 
 // The names under which Go's gRPC middleware, and so every dashboard for etcd, knows the codes.
 constexpr std::array<const char*, 17> kCodeNames = {
-    "OK",           "Canceled",         "Unknown",           "InvalidArgument",    "DeadlineExceeded", "NotFound",
-    "AlreadyExists", "PermissionDenied", "ResourceExhausted", "FailedPrecondition", "Aborted",          "OutOfRange",
-    "Unimplemented", "Internal",         "Unavailable",       "DataLoss",           "Unauthenticated"};
+    "OK",       "Canceled",       "Unknown",          "InvalidArgument",   "DeadlineExceeded",
+    "NotFound", "AlreadyExists",  "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
+    "Aborted",  "OutOfRange",     "Unimplemented",    "Internal",          "Unavailable",
+    "DataLoss", "Unauthenticated"};
 
 constexpr std::array<const char*, static_cast<std::size_t>(RefuseReason::kCount)> kRefuseNames = {
     "reply_budget", "request_budget", "message_size", "metadata", "body_size"};
@@ -30,9 +31,9 @@ void Bump(Counter* counter, std::uint64_t by) {
 
 std::string_view CloseReasonName(CloseReason reason) {
   static constexpr std::array<std::string_view, static_cast<std::size_t>(CloseReason::kCount)> kNames = {
-      "peer",       "shutdown",     "connections_max", "waiting_max", "first_byte",     "idle",
-      "keepalive",  "too_many_pings", "resets",        "settings",    "empty_data",     "tiny_windows",
-      "useless_frames", "flood",    "headers",         "stalled",     "protocol",       "tls"};
+      "peer",           "shutdown",       "connections_max", "waiting_max", "first_byte", "idle",
+      "keepalive",      "too_many_pings", "resets",          "settings",    "empty_data", "tiny_windows",
+      "useless_frames", "flood",          "headers",         "stalled",     "protocol",   "tls"};
   return kNames[static_cast<std::size_t>(reason)];
 }
 
@@ -50,8 +51,8 @@ void WireMetrics::RegisterMethods(Metrics* metrics, const ServiceTable& table) {
                         {"grpc_service", name.substr(1, slash - 1)},
                         {"grpc_method", name.substr(slash + 1)}};
     MethodCounters& counters = methods_[method.index];
-    counters.started = &metrics->AddCounter("grpc_server_started_total",
-                                            "Total number of RPCs started on the server.", labels);
+    counters.started =
+        &metrics->AddCounter("grpc_server_started_total", "Total number of RPCs started on the server.", labels);
     counters.received = &metrics->AddCounter("grpc_server_msg_received_total",
                                              "Total number of RPC stream messages received on the server.", labels);
     counters.sent = &metrics->AddCounter("grpc_server_msg_sent_total",
@@ -65,8 +66,8 @@ void WireMetrics::RegisterMethods(Metrics* metrics, const ServiceTable& table) {
   }
   received_bytes_ = &metrics->AddCounter("etcd_network_client_grpc_received_bytes_total",
                                          "The total number of bytes received from grpc clients.");
-  sent_bytes_ =
-      &metrics->AddCounter("etcd_network_client_grpc_sent_bytes_total", "The total number of bytes sent to grpc clients.");
+  sent_bytes_ = &metrics->AddCounter("etcd_network_client_grpc_sent_bytes_total",
+                                     "The total number of bytes sent to grpc clients.");
 }
 
 void WireMetrics::RegisterConnections(Metrics* metrics) {
@@ -78,9 +79,9 @@ void WireMetrics::RegisterConnections(Metrics* metrics) {
                                       {{"reason", std::string(CloseReasonName(static_cast<CloseReason>(i)))}});
   }
   for (std::size_t i = 0; i < refused_.size(); ++i) {
-    refused_[i] = &metrics->AddCounter("vellum_wire_requests_refused_total",
-                                       "Requests refused by a limit of the transport, by limit.",
-                                       {{"limit", kRefuseNames[i]}});
+    refused_[i] =
+        &metrics->AddCounter("vellum_wire_requests_refused_total",
+                             "Requests refused by a limit of the transport, by limit.", {{"limit", kRefuseNames[i]}});
   }
   const auto level = [this, metrics](const char* name, const char* help, const std::atomic<std::int64_t>* value) {
     levels_.push_back(metrics->AddCallback(Metrics::Kind::kGauge, name, help, [value] {

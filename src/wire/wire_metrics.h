@@ -15,39 +15,40 @@ namespace vellum::wire {
 
 /// Why the server ended a connection, or did not begin it.
 enum class CloseReason : std::uint8_t {
-  kPeer,             ///< The client closed it, or it broke.
-  kShutdown,         ///< The server stops, or the exchange was over.
-  kConnectionsMax,   ///< ServerOptions::connections_max.
-  kWaitingMax,       ///< ServerOptions::waiting_connections_max.
-  kFirstByte,        ///< first_byte_timeout and the HTTP/1.1 timeouts.
-  kIdle,             ///< http_idle_timeout.
-  kKeepalive,        ///< No answer to the server's own ping.
+  kPeer,            ///< The client closed it, or it broke.
+  kShutdown,        ///< The server stops, or the exchange was over.
+  kConnectionsMax,  ///< ServerOptions::connections_max.
+  kWaitingMax,      ///< ServerOptions::waiting_connections_max.
+  kFirstByte,       ///< first_byte_timeout and the HTTP/1.1 timeouts.
+  kIdle,            ///< http_idle_timeout.
+  kKeepalive,       ///< No answer to the server's own ping.
   kTooManyPings,
   kResets,
   kSettings,
   kEmptyData,
   kTinyWindows,
   kUselessFrames,
-  kFlood,            ///< nghttp2's own limits: CONTINUATION, unread acknowledgements.
-  kHeaders,          ///< A header block far beyond metadata_bytes_max.
+  kFlood,    ///< nghttp2's own limits: CONTINUATION, unread acknowledgements.
+  kHeaders,  ///< A header block far beyond metadata_bytes_max.
   kStalled,
-  kProtocol,         ///< Bytes that are not the protocol.
-  kTls,              ///< A TLS handshake on a plain-text port.
+  kProtocol,  ///< Bytes that are not the protocol.
+  kTls,       ///< A TLS handshake on a plain-text port.
   kCount,
 };
 std::string_view CloseReasonName(CloseReason reason);
 
 /// Why a request was refused by the wire itself.
 enum class RefuseReason : std::uint8_t {
-  kReplyBudget,     ///< reply_bytes_in_flight_max or the connection's share.
-  kRequestBudget,   ///< partial_request_bytes_max.
-  kMessageSize,     ///< receive_message_bytes_max.
-  kMetadata,        ///< metadata_bytes_max or connection_metadata_bytes_max.
-  kBodySize,        ///< http_body_bytes_max.
+  kReplyBudget,    ///< reply_bytes_in_flight_max or the connection's share.
+  kRequestBudget,  ///< partial_request_bytes_max.
+  kMessageSize,    ///< receive_message_bytes_max.
+  kMetadata,       ///< metadata_bytes_max or connection_metadata_bytes_max.
+  kBodySize,       ///< http_body_bytes_max.
   kCount,
 };
 
-/// What the loops count and the exposition shows. Thread-safe. Without a Metrics only the numbers that limits need exist.
+/// What the loops count and the exposition shows. Thread-safe. Without a Metrics only the numbers that limits need
+/// exist.
 class WireMetrics {
  public:
   /// Registers one row per method of `table` and gRPC code. `metrics` may be null, and must outlive this.
@@ -71,10 +72,10 @@ class WireMetrics {
 
   // Levels, which limits look at as well.
   std::atomic<std::int64_t> connections{0};
-  std::atomic<std::int64_t> calls{0};            ///< Streams and HTTP requests that are open.
-  std::atomic<std::int64_t> reply_bytes{0};      ///< Handed over by handlers and held by streams.
-  std::atomic<std::int64_t> partial_bytes{0};    ///< Gathered for messages that are not complete.
-  std::atomic<std::int64_t> paused{0};           ///< Connections that are not read because they owe too much.
+  std::atomic<std::int64_t> calls{0};          ///< Streams and HTTP requests that are open.
+  std::atomic<std::int64_t> reply_bytes{0};    ///< Handed over by handlers and held by streams.
+  std::atomic<std::int64_t> partial_bytes{0};  ///< Gathered for messages that are not complete.
+  std::atomic<std::int64_t> paused{0};         ///< Connections that are not read because they owe too much.
 
  private:
   void RegisterMethods(Metrics* metrics, const ServiceTable& table);

@@ -2,52 +2,16 @@
 
 #include <gtest/gtest.h>
 
-#include <future>
+#include <algorithm>
+#include <set>
 #include <thread>
 
-#include "base/manual_clock.h"
-#include "base/test_dir.h"
-#include "kv/lessor.h"
-#include "kv/watch_hub.h"
+#include "kv/engine_test_util.h"
 
 namespace vellum::kv {
 namespace {
 
-class KvEngine : public ::testing::Test {
- protected:
-  void SetUp() override {
-    options_.data_dir = dir_.path() + "/data";
-    options_.clock = &clock_;
-    options_.free_space_floor_bytes = 0;
-    Open();
-  }
-  void Open() {
-    engine_.reset();
-    auto engine = Engine::Open(options_);
-    ASSERT_TRUE(engine.ok()) << engine.error().ToString();
-    engine_ = *std::move(engine);
-  }
-  Result<CommandResult> Do(Command command) { return engine_->ProposeAndWait(std::move(command)); }
-  Result<CommandResult> Put(std::string key, std::string value, LeaseId lease = 0) {
-    return Do(PutCommand{{.key = std::move(key), .value = std::move(value), .lease = lease}});
-  }
-  RangeResponse Get(std::string key, Revision revision = 0) {
-    const auto view = engine_->CurrentView();
-    auto response = ReadRange(*view, RangeRequest{.key = std::move(key), .revision = revision});
-    EXPECT_TRUE(response.ok()) << response.error().ToString();
-    return response.ok() ? *response : RangeResponse{};
-  }
-  Result<CompactResult> Compact(Revision revision, bool physical = false, CompactRules rules = CompactRules::kLibrary) {
-    std::promise<Result<CompactResult>> promise;
-    engine_->Compact(revision, physical, [&](Result<CompactResult> r) { promise.set_value(std::move(r)); }, rules);
-    return promise.get_future().get();
-  }
-
-  TestDir dir_;
-  ManualClock clock_;
-  EngineOptions options_;
-  std::unique_ptr<Engine> engine_;
-};
+class KvEngine : public EngineTest {};
 
 TEST_F(KvEngine, WhatIsAnsweredCanBeReadAndSurvivesReopening) {
   const Engine::Info fresh = engine_->GetInfo();

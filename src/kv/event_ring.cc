@@ -6,7 +6,8 @@
 namespace vellum::kv {
 
 std::size_t EventRing::Cost(const PublishedRevision& revision) {
-  return std::max(revision.bytes, sizeof(PublishedRevision) + revision.events.size() * sizeof(PublishedEvent));
+  // Twice: once an event has been sent, its encoding stays beside it.
+  return 2 * std::max(revision.bytes, sizeof(PublishedRevision) + revision.events.size() * sizeof(PublishedEvent));
 }
 
 void EventRing::Append(PublishedRevisionPtr revision) {

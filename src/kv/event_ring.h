@@ -32,7 +32,7 @@ class EventRing {
   std::size_t bytes() const { return bytes_; }
   std::size_t events() const { return events_; }
 
-  /// What a revision takes in memory, at least.
+  /// What a revision takes in memory, about, with its events encoded.
   static std::size_t Cost(const PublishedRevision& revision);
 
  private:

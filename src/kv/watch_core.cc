@@ -291,6 +291,17 @@ void WatchCore::SkipTo(Revision revision) {
   FlushSinks();
 }
 
+bool WatchCore::CanReplay(const Watcher& watcher, Position now) const {
+  // The ring still has the previous values of what happened at C itself, but they are compacted: history leaves them out.
+  return ring_.HoldsFrom(watcher.next) && watcher.next > now.compacted;
+}
+
+void WatchCore::Queue(const WatcherPtr& watcher, Position now) {
+  if (watcher->next > now.compacted || !watcher->stream->sink->Accepts()) return Place(watcher);
+  watcher->where = Watcher::Where::kReadQueue;
+  read_queue_.push_back(watcher);
+}
+
 std::size_t WatchCore::CatchUpOne(const WatcherPtr& watcher, Position now) {
   std::size_t looked_at = 0;
   std::size_t bytes = 0;
@@ -319,10 +330,10 @@ bool WatchCore::CatchUpFromRing(Position now) {
     watcher->where = Watcher::Where::kNowhere;
     if (watcher->next < now.compacted)
       EndCompacted(watcher, now.compacted);
-    else if (ring_.HoldsFrom(watcher->next) && watcher->stream->sink->Accepts())
-      looked_at += CatchUpOne(watcher, now);
+    else if (!CanReplay(*watcher, now) || !watcher->stream->sink->Accepts())
+      Queue(watcher, now);
     else
-      Place(watcher);
+      looked_at += CatchUpOne(watcher, now);
   }
   FlushSinks();
   return !ring_queue_.empty();
@@ -336,7 +347,7 @@ WatchCore::WatcherPtr WatchCore::NextReader(Position now) {
     watcher->where = Watcher::Where::kNowhere;
     if (watcher->next < now.compacted)
       EndCompacted(watcher, now.compacted);
-    else if (ring_.HoldsFrom(watcher->next) || !watcher->stream->sink->Accepts())
+    else if (CanReplay(*watcher, now) || !watcher->stream->sink->Accepts())
       Place(watcher);
     else
       return watcher;

@@ -97,6 +97,10 @@ class WatchCore {
   /// Sends what Publish collected, or lets those fall behind whose sinks have no room.
   void SendTouched();
   void MatchSynced(const PublishedRevisionPtr& revision);
+  /// Whether the ring can serve a watcher that is behind.
+  bool CanReplay(const Watcher& watcher, Position now) const;
+  /// Places a watcher that is behind and that the ring does not serve now.
+  void Queue(const WatcherPtr& watcher, Position now);
   /// Returns the number of events looked at.
   std::size_t CatchUpOne(const WatcherPtr& watcher, Position now);
   /// The watcher that decides what is read next; null: none.

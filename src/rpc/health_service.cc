@@ -101,11 +101,13 @@ void RegisterHealth(const CorePtr& core, const std::shared_ptr<HealthState>& sta
         response.set_status(ToStatus(state->serving()));
         reply.Finish(response);
       });
-  table->AddStream("/grpc.health.v1.Health/Watch", [core, state](std::shared_ptr<const wire::CallContext> context,
-                                                                 std::shared_ptr<wire::StreamWriter> writer) {
-    AdmitStream(core.get(), *context, writer.get());
-    return std::make_unique<HealthWatch>(core, state, std::move(writer));
-  });
+  table->AddStream(
+      "/grpc.health.v1.Health/Watch",
+      [core, state](std::shared_ptr<const wire::CallContext> context, std::shared_ptr<wire::StreamWriter> writer) {
+        AdmitStream(core.get(), *context, writer.get());
+        return std::make_unique<HealthWatch>(core, state, std::move(writer));
+      },
+      wire::StreamKind::kServer);
 }
 
 }  // namespace vellum::rpc

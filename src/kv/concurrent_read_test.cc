@@ -169,7 +169,7 @@ TEST(KvReaders, APageIsCountedRightOrRefusedWhenCompactedUnderWay) {
   for (int i = 0; i < kKeys; ++i) all.push_back(TestStore::Put{name(i), "v"});
   store.Apply(all);
   const std::vector<TestStore::Change> last(all.end() - kChanged, all.end());
-  for (int round = 0; round < 20; ++round) {
+  for (int round = 0; round < 10; ++round) {
     RangeRequest request;
     request.key = name(0);
     request.range_end = "z";

@@ -69,12 +69,18 @@ std::optional<Leaf> FindLeaf(const NodePtr& root, std::string_view key) {
   if (root == nullptr) return std::nullopt;
   Leaf leaf;
   const Node* node = root.get();
+  const Bounds* next = nullptr;  // where the lowest bound above the leaf was seen
+  std::size_t next_index = 0;
   for (;;) {
     const std::size_t up_to = node->bounds->CountUpTo(key);
     const std::size_t index = up_to == 0 ? 0 : up_to - 1;
     for (std::size_t i = 0; i < index; ++i) leaf.rank += node->counts[i];
-    if (index + 1 < node->counts.size()) leaf.upper = node->bounds->At(index + 1);
+    if (index + 1 < node->counts.size()) {
+      next = node->bounds.get();
+      next_index = index + 1;
+    }
     if (node->level == 0) {
+      if (next != nullptr) leaf.upper = next->At(next_index);
       leaf.bound = node->bounds->At(index);
       leaf.count = node->counts[index];
       return leaf;

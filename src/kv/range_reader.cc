@@ -1,6 +1,7 @@
 // Range requests, with the order of evaluation and the quirks of etcd.
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <utility>
 
 #include "kv/scan.h"
@@ -149,12 +150,13 @@ class Collector {
 /// Where keys come from: a view at its own revision, ...
 struct ViewSource {
   const View& view;
+  bool memory_only = false;  ///< Get only: kUnavailable where the disk would have to be read.
 
   template <typename Found>
   Result<bool> Get(std::string_view key, Found&& found) const {
     storage::PinnedValue value;
     Record record;
-    VELLUM_ASSIGN_OR_RETURN(const bool exists, GetLatest(view, key, &value, &record));
+    VELLUM_ASSIGN_OR_RETURN(const bool exists, GetLatest(view, key, &value, &record, memory_only));
     if (exists) found(record);
     return exists;
   }
@@ -267,6 +269,16 @@ Result<RangeResponse> ReadRange(const View& view, const RangeRequest& request, c
     return Run(ViewSource{view}, view.revision(), request, cancel);
   }
   return ReadBefore(view, request.revision, view.revision(), request, cancel);
+}
+
+Result<std::optional<RangeResponse>> ReadKeyFromMemory(const View& view, const RangeRequest& request) {
+  using Nothing = std::optional<RangeResponse>;
+  if (!request.range_end.empty()) return Nothing();
+  if (request.revision > 0 && request.revision != view.revision()) return Nothing();
+  auto response = Run(ViewSource{view, /*memory_only=*/true}, view.revision(), request, nullptr);
+  if (response.ok()) return Nothing(*std::move(response));
+  if (response.error().code() == Code::kUnavailable) return Nothing();
+  return std::move(response).error();
 }
 
 }  // namespace vellum::kv

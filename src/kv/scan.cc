@@ -188,9 +188,11 @@ void PastCursor::Next() {
 
 Status PastCursor::status() const { return status_; }
 
-Result<bool> GetLatest(const View& view, std::string_view key, storage::PinnedValue* value, Record* record) {
+Result<bool> GetLatest(const View& view, std::string_view key, storage::PinnedValue* value, Record* record,
+                       bool memory_only) {
   storage::ReadOptions options;
   options.snapshot = view.snapshot();
+  options.memory_only = memory_only;
   VELLUM_ASSIGN_OR_RETURN(const bool found, view.database().Get(kLatest, key, value, options));
   if (!found) return false;
   auto decoded = DecodeRecord(value->view());

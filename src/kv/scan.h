@@ -96,8 +96,10 @@ Result<HistoryRowKey> SplitHistoryKey(std::string_view bytes);
 /// The user's key that `prefix` stands for, into `key`.
 Status UnescapePrefix(std::string_view prefix, std::string* key);
 
-/// Reads one key of `latest`. `value` keeps the record's bytes. Returns whether there is such a key.
-Result<bool> GetLatest(const View& view, std::string_view key, storage::PinnedValue* value, Record* record);
+/// Reads one key of `latest`. `value` keeps the record's bytes. Returns whether there is such a key; with `memory_only`
+/// kUnavailable if that cannot be told without the disk.
+Result<bool> GetLatest(const View& view, std::string_view key, storage::PinnedValue* value, Record* record,
+                       bool memory_only = false);
 
 /// One key as of an older revision.
 template <typename Found>

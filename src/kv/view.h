@@ -3,6 +3,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -91,6 +92,10 @@ Result<RangeResponse> ReadRange(const LatestSource& latest, const View& view, Re
 
 /// The same from a view alone.
 Result<RangeResponse> ReadRange(const View& view, const RangeRequest& request, const CancelFlag* cancel = nullptr);
+
+/// Answers a request for one key at the view's own revision if that takes no disk; nullopt: ask ReadRange. Never waits, so
+/// it may run where nothing else may: on an event loop.
+Result<std::optional<RangeResponse>> ReadKeyFromMemory(const View& view, const RangeRequest& request);
 
 /// All events of one main revision, in sub order.
 struct RevisionEvents {

@@ -131,10 +131,10 @@ std::string Flipped(std::string bytes, std::size_t offset, unsigned mask) {
 }
 
 TEST(Damage, EveryByteOfASmallLogIsGuarded) {
-  const Image image(20, 10, /*flush=*/false);
+  const Image image(12, 10, /*flush=*/false);
   const std::string log = image.Largest(".log");
   const std::string bytes = image.files().at(log);
-  ASSERT_GT(bytes.size(), 1000u);
+  ASSERT_GT(bytes.size(), 700u);
   for (std::size_t offset = 0; offset < bytes.size(); ++offset) {
     const unsigned mask = 1u << offset % 8;
     ASSERT_TRUE(image.OpensRightOrRefuses(log, Flipped(bytes, offset, mask), log)) << offset << " of " << bytes.size();
@@ -165,7 +165,7 @@ TEST(Damage, ATornLogOpensWithWhatIsWhole) {
   const std::string log = image.Largest(".log");
   const std::string bytes = image.files().at(log);
   int before = 0;
-  for (std::size_t size = 0; size <= bytes.size(); size += size + 40 < bytes.size() ? 3 : 1) {
+  for (std::size_t size = 0; size <= bytes.size(); size += size + 40 < bytes.size() ? 7 : 1) {
     TestDir dir;
     image.Restore(dir.path());
     WriteWholeFile(dir.path() + "/" + log, bytes.substr(0, size));
@@ -244,7 +244,7 @@ TEST(Damage, TableFilesNeverYieldWrongData) {
   int tried = 0;
   for (const auto& [name, bytes] : image.files()) {
     if (!name.ends_with(".sst")) continue;
-    for (std::size_t offset = 0; offset < bytes.size(); offset += 7) {
+    for (std::size_t offset = 0; offset < bytes.size(); offset += 13) {
       ++tried;
       refused += image.OpensRightOrRefuses(name, Flipped(bytes, offset, 0x40), name) ? 1 : 0;
       ASSERT_FALSE(HasFailure()) << name << " at " << offset << " of " << bytes.size();

@@ -80,6 +80,7 @@ Status Database::Write(Batch&& batch) {
   if (impl_->failed.load(std::memory_order_acquire)) return impl_->Failure();
   Batch::Impl& content = *batch.impl_;
   if (!content.status.ok()) return FromEngine(content.status).WithContext("the batch");
+  if (batch.empty()) return {};
   const auto start = SteadyClock::now();
   if (impl_->mark_due.load(std::memory_order_relaxed)) {
     impl_->mark_due.store(false, std::memory_order_relaxed);
@@ -110,6 +111,7 @@ Status Database::Sync() {
 Result<bool> Database::Get(Family family, std::string_view key, PinnedValue* value, const ReadOptions& options) const {
   if (value->impl_ == nullptr) value->impl_ = std::make_unique<PinnedValue::Impl>();
   PinnedValue::Impl& pinned = *value->impl_;
+  VELLUM_DCHECK(family < impl_->core->family_count());
   pinned.slice.Reset();
   if (pinned.core != impl_->core) pinned.core = impl_->core;
   const rocksdb::Status status = impl_->core->db()->Get(ToEngine(options), impl_->core->family(family),

@@ -52,7 +52,7 @@ struct DatabaseOptions {
   std::uint64_t wal_bytes_max = 64u << 20;     ///< Beyond it the oldest memtables are flushed.
   std::uint64_t background_bytes_per_second = 0;  ///< Rate limit of flush and compaction writes; 0: none.
   std::size_t table_file_bytes = 64u << 20;
-  int background_threads = 2;
+  int background_threads = 2;  ///< For compactions; flushes have one more.
   bool sync_wal = true;  ///< false: Sync() does not reach the disk (--unsafe-no-fsync).
   /// Rescue: open although the middle of the log is damaged, accepting that everything after it is lost.
   bool accept_wal_loss = false;

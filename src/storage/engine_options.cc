@@ -118,7 +118,9 @@ rocksdb::DBOptions MakeDbOptions(const DatabaseOptions& options, const EnginePar
   db.recycle_log_file_num = 0;            // a recycled log hides its damage behind old records
   db.allow_concurrent_memtable_write = false;  // there is one writer, and this way it is cheaper for it
 
-  db.max_background_jobs = std::max(2, options.background_threads);
+  // RocksDB keeps a quarter of the jobs, at least one, for flushes. Two for compactions, so that a long slice of
+  // reclaiming does not keep the automatic ones waiting when they are urgent.
+  db.max_background_jobs = std::max(1, options.background_threads) + 1;
   db.bytes_per_sync = 1u << 20;
   db.max_open_files = -1;
   db.max_file_opening_threads = 2;

@@ -1,9 +1,9 @@
 #include "storage/log_scan.h"
 
 #include <algorithm>
-#include <boost/crc.hpp>
-#include <cstring>
 #include <string>
+
+#include "base/crc32c.h"
 
 namespace vellum::storage {
 namespace {
@@ -19,20 +19,6 @@ std::uint32_t LittleEndian32(std::string_view bytes) {
   for (std::size_t index = 4; index > 0; --index) value = value << 8 | static_cast<std::uint8_t>(bytes[index - 1]);
   return value;
 }
-
-#if defined(__x86_64__)
-__attribute__((target("sse4.2"))) std::uint32_t FastCrc32c(std::string_view bytes) {
-  std::uint64_t crc = 0xffffffffu;
-  for (; bytes.size() >= 8; bytes.remove_prefix(8)) {
-    std::uint64_t word;
-    std::memcpy(&word, bytes.data(), sizeof(word));
-    crc = __builtin_ia32_crc32di(crc, word);
-  }
-  auto rest = static_cast<std::uint32_t>(crc);
-  for (const char byte : bytes) rest = __builtin_ia32_crc32qi(rest, static_cast<std::uint8_t>(byte));
-  return rest ^ 0xffffffffu;
-}
-#endif
 
 /// As logs store it: rotated and shifted, so that a checksum over checksums stays a good one.
 std::uint32_t Masked(std::uint32_t crc) { return ((crc >> 15) | (crc << 17)) + 0xa282ead8u; }
@@ -74,6 +60,7 @@ class Scanner {
         return DataLoss("the file shrank while it was read", Reason::kCorrupt);
       }
       ScanBlock(start, block);
+      if (Decided()) break;
     }
     // The writer may have been stopped between the pieces of a record.
     if (!bad_ && in_pieces_) Break(Kind::kIncomplete, good_bytes_, "the last record is incomplete");
@@ -82,6 +69,9 @@ class Scanner {
 
  private:
   enum class Kind : std::uint8_t { kIncomplete, kWrong };
+
+  /// What is behind the present block cannot change the verdict.
+  bool Decided() const { return found_behind_ && (synced_behind_ || !unwritten_sector_); }
 
   void ScanBlock(std::uint64_t start, std::string_view block) {
     start_ = start;
@@ -218,15 +208,6 @@ class Scanner {
 };
 
 }  // namespace
-
-std::uint32_t Crc32c(std::string_view bytes) {
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("sse4.2")) return FastCrc32c(bytes);
-#endif
-  boost::crc_optimal<32, 0x1EDC6F41, 0xFFFFFFFF, 0xFFFFFFFF, true, true> crc;
-  crc.process_bytes(bytes.data(), bytes.size());
-  return crc.checksum();
-}
 
 Result<LogScan> ScanLog(LogKind kind, std::uint64_t bytes, const LogBlocks& blocks) {
   return Scanner(kind, bytes, blocks).Run();

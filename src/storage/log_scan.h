@@ -41,7 +41,4 @@ inline constexpr std::uint64_t kLogBlockBytes = 32u << 10;
 /// sector and no kSyncedMark follows. What it cannot know is whether the very last group of batches had been synced.
 Result<LogScan> ScanLog(LogKind kind, std::uint64_t bytes, const LogBlocks& blocks);
 
-/// The checksum of RocksDB's files: CRC-32C (Castagnoli) of `bytes`.
-std::uint32_t Crc32c(std::string_view bytes);
-
 }  // namespace vellum::storage

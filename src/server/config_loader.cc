@@ -3,14 +3,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <map>
 #include <optional>
 #include <thread>
 
 #include "base/bytes.h"
 #include "server/config_file.h"
-#include "server/go_duration.h"
 #include "server/listen_url.h"
 #include "server/option_table.h"
 
@@ -144,33 +142,6 @@ Status ApplyFlags(const ParsedFlags& flags, LoadedConfig* loaded) {
   return {};
 }
 
-// Zero is off. A bare number is hours or revisions, as the mode says.
-Result<kv::AutoCompactionOptions> ParseAutoCompaction(const std::string& mode, const std::string& retention) {
-  kv::AutoCompactionOptions options;
-  options.mode = kv::AutoCompactionOptions::Mode::kOff;
-  const auto invalid = [&](std::string_view why) {
-    return InvalidArgument("invalid value \"" + Printable(retention) + "\" for --auto-compaction-retention: " + std::string(why));
-  };
-  std::int64_t number = 0;
-  const auto [end, error] = std::from_chars(retention.data(), retention.data() + retention.size(), number);
-  const bool whole = error == std::errc() && end == retention.data() + retention.size();
-  if (mode == "revision") {
-    if (!whole || number < 0) return invalid("in mode revision it must be a number of revisions");
-    options.revisions = number;
-    options.interval = std::chrono::minutes(5);
-    if (number > 0) options.mode = kv::AutoCompactionOptions::Mode::kRevision;
-    return options;
-  }
-  constexpr std::int64_t kHoursMax = 24 * 366 * 100;
-  if (whole && (number < 0 || number > kHoursMax)) return invalid("at most " + std::to_string(kHoursMax) + " hours");
-  const Result<std::chrono::nanoseconds> period =
-      whole ? Result<std::chrono::nanoseconds>(std::chrono::hours(number)) : ParseGoDuration(retention);
-  if (!period.ok() || period->count() < 0) return invalid("in mode periodic it must be hours or a duration such as 5m");
-  options.period = *period;
-  if (period->count() > 0) options.mode = kv::AutoCompactionOptions::Mode::kPeriodic;
-  return options;
-}
-
 LogLevel ParseLevel(std::string_view level) {
   if (level == "debug") return LogLevel::kDebug;
   if (level == "info") return LogLevel::kInfo;
@@ -198,8 +169,8 @@ Status FinishConfig(Config* config) {
                           &config->endpoints));
   VELLUM_TRY(AddEndpoints("--listen-metrics-urls", config->listen_metrics_urls, /*metrics_only=*/true, &config->endpoints));
   if (config->engine.node_name.empty()) return InvalidArgument("--name must not be empty");
-  VELLUM_ASSIGN_OR_RETURN(config->auto_compaction,
-                          ParseAutoCompaction(config->auto_compaction_mode, config->auto_compaction_retention));
+  VELLUM_ASSIGN_OR_RETURN(config->auto_compaction, kv::AutoCompactionOptions::FromFlags(config->auto_compaction_mode,
+                                                                                       config->auto_compaction_retention));
   config->log_level_least = ParseLevel(config->log_level);
   const std::string& format = config->log_format;
   config->log_format_kind = format == "json" ? LogFormat::kJson : format == "auto" ? LogFormat::kAuto : LogFormat::kText;

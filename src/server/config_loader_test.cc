@@ -91,9 +91,9 @@ TEST(LoadConfig, WhatIsNotUnderstoodIsNamed) {
                                             {{"--listen-client-urls=nonsense"}, "--listen-client-urls: invalid listen URL \"nonsense\""},
                                             {{"--listen-client-urls="}, "--listen-client-urls"},
                                             {{"--name="}, "--name"},
-                                            {{"--auto-compaction-retention=soon"}, "--auto-compaction-retention"},
+                                            {{"--auto-compaction-retention=soon"}, "auto-compaction-retention"},
                                             {{"--auto-compaction-mode=revision", "--auto-compaction-retention=5m"},
-                                             "--auto-compaction-retention"}}) {
+                                             "auto-compaction-retention"}}) {
     const Result<LoadedConfig> loaded = Load(each.arguments);
     ASSERT_FALSE(loaded.ok()) << each.part;
     EXPECT_EQ(loaded.error().code(), Code::kInvalidArgument) << loaded.error().ToString();

@@ -165,10 +165,7 @@ wire::HttpResponse HttpRoutes::Answer(const Probe& probe, const std::vector<Chec
   bool failed = false;
   for (const Check check : checks) {
     const std::string name(Name(check));
-    if (Contains(excluded, name)) {
-      report += "[+]" + name + " excluded: ok\n";
-      continue;
-    }
+    if (Contains(excluded, name)) continue;
     const Status status = Run(check);
     const CheckMetrics& metrics = probe.metrics.at(check);
     metrics.healthy->Set(status.ok() ? 1 : 0);
@@ -212,7 +209,9 @@ void HttpRoutes::Handle(wire::HttpRequest request, wire::HttpReply reply) {
   const bool probe = first == "/livez" || first == "/readyz";
   const bool exact = request.path == "/health" || request.path == "/version" || request.path == "/metrics";
   if (!probe && !exact) return reply(NotFoundPage());
-  if (request.method != "GET") {
+  // etcd's health checks take nothing but GET.
+  const bool head = request.method == "HEAD" && (request.path == "/version" || request.path == "/metrics");
+  if (request.method != "GET" && !head) {
     wire::HttpResponse response = Plain(405, "Method Not Allowed\n");
     response.headers.emplace_back("allow", "GET");
     return reply(std::move(response));

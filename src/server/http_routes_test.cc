@@ -98,6 +98,7 @@ TEST_F(HttpRoutesTest, ReadyzRunsEveryCheck) {
   EXPECT_EQ(Ask("/readyz/data_corruption").status, 503);
   EXPECT_EQ(Ask("/readyz/non_learner").status, 200);
   EXPECT_EQ(Ask("/readyz", "exclude=data_corruption").status, 200);
+  EXPECT_EQ(Ask("/readyz", "exclude=data_corruption&verbose").body.find("data_corruption"), std::string::npos);
   const std::string text = metrics_.Expose();
   EXPECT_NE(text.find("etcd_server_healthcheck{name=\"data_corruption\",type=\"readyz\"} 0"), std::string::npos) << text;
   EXPECT_NE(text.find("etcd_server_healthchecks_total{name=\"data_corruption\",status=\"error\",type=\"readyz\"} 2"),
@@ -125,6 +126,8 @@ TEST_F(HttpRoutesTest, OtherMethodsAndPaths) {
     const std::pair<std::string, std::string> allow{"allow", "GET"};
     EXPECT_NE(std::find(response.headers.begin(), response.headers.end(), allow), response.headers.end());
   }
+  EXPECT_EQ(Ask("/version", "", "HEAD").status, 200);
+  EXPECT_EQ(Ask("/health", "", "HEAD").status, 405);
   for (const std::string path : {"", "/", "/nothing", "/healthz", "/livez/", "/readyz/nothing", "/metrics/x", "//health"}) {
     const wire::HttpResponse response = Ask(path);
     EXPECT_EQ(response.status, 404) << path;

@@ -44,7 +44,9 @@ Status Engine::Impl::OpenDatabase() {
   VELLUM_ASSIGN_OR_RETURN(directory, DataDir::Open(options.data_dir, create));
   storage::DatabaseOptions database_options;
   database_options.path = directory->database_path();
-  database_options.families = FamilyList(HistoryFilterFactory(mark));
+  Counter& dropped = metrics->AddCounter("etcd_debugging_mvcc_db_compaction_keys_total",
+                                         "Records of history that compaction has taken off the disk.");
+  database_options.families = FamilyList(HistoryFilterFactory(mark, &dropped));
   database_options.create_if_missing = create && !directory->initialized();
   database_options.block_cache_bytes = options.block_cache_bytes;
   database_options.sync_wal = !options.unsafe_no_fsync;

@@ -1,5 +1,6 @@
 #include "rpc/core.h"
 
+#include <limits>
 #include <vector>
 
 namespace vellum::rpc {
@@ -168,6 +169,11 @@ bool Admit(Core* core, const wire::CallContext& context, const Reply& reply) {
 void AdmitStream(Core* core, const wire::CallContext& context, wire::StreamWriter* writer) {
   Status counted = core->client_requests.Count(true, context.metadata);
   if (!counted.ok()) writer->Finish(std::move(counted));
+}
+
+bool ParseMessage(std::string_view bytes, google::protobuf::MessageLite* message) {
+  return bytes.size() <= static_cast<std::size_t>(std::numeric_limits<int>::max()) &&
+         message->ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
 }
 
 Status Malformed() { return Internal("grpc: error unmarshalling request: the bytes are not the expected message"); }

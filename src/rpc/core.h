@@ -146,6 +146,8 @@ using CorePtr = std::shared_ptr<Core>;
 bool Admit(Core* core, const wire::CallContext& context, const Reply& reply);
 /// The same for a stream; the caller still has to return a handler.
 void AdmitStream(Core* core, const wire::CallContext& context, wire::StreamWriter* writer);
+/// False: the bytes are no such message, or more than protobuf can count.
+bool ParseMessage(std::string_view bytes, google::protobuf::MessageLite* message);
 /// What gRPC libraries say of bytes that are not the expected message; the wire's text already.
 Status Malformed();
 
@@ -161,7 +163,7 @@ void AddUnary(wire::ServiceTable* table, const CorePtr& core, std::string method
     if (!Admit(core.get(), *context, answer)) return;
     google::protobuf::Arena arena;
     auto* request = google::protobuf::Arena::CreateMessage<Request>(&arena);
-    if (!request->ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    if (!ParseMessage(bytes, request)) {
       answer.FailAsIs(Malformed());
       return;
     }

@@ -33,7 +33,7 @@ class HealthWatch final : public wire::StreamHandler {
 
   void OnMessage(std::string_view message) override {
     HealthCheckRequest request;
-    const bool parsed = request.ParseFromArray(message.data(), static_cast<int>(message.size()));
+    const bool parsed = ParseMessage(message, &request);
     if (!parsed || asked_) {
       writer_->Finish(parsed ? InvalidArgument("grpc: this call takes one request") : Malformed());
       return;

@@ -174,7 +174,7 @@ class KeepAliveStream final : public wire::StreamHandler {
 
   void OnMessage(std::string_view message) override {
     pb::LeaseKeepAliveRequest request;
-    if (!request.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
+    if (!ParseMessage(message, &request)) {
       core_->keep_alive_failures.Increment();
       writer_->Finish(Malformed());
       return;

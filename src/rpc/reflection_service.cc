@@ -90,7 +90,7 @@ class ReflectionStream final : public wire::StreamHandler {
 
   void OnMessage(std::string_view message) override {
     Request request;
-    if (!request.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
+    if (!ParseMessage(message, &request)) {
       writer_->Finish(Malformed());
       return;
     }

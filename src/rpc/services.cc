@@ -1,5 +1,7 @@
 #include "rpc/services.h"
 
+#include <google/protobuf/stubs/logging.h>
+
 #include <utility>
 
 #include "rpc/cluster_service.h"
@@ -21,7 +23,11 @@ struct Services::Impl {
   const std::shared_ptr<HealthState> health = std::make_shared<HealthState>();
 };
 
-Services::Services(ServiceContext context) : impl_(std::make_unique<Impl>(std::move(context))) {}
+Services::Services(ServiceContext context) : impl_(std::make_unique<Impl>(std::move(context))) {
+  // Protobuf writes a line of its own to standard error for each string that is no UTF-8, so that anyone could fill the
+  // log. What such a call is answered says it all.
+  google::protobuf::SetLogHandler(nullptr);
+}
 
 Services::~Services() { Stop(); }
 

@@ -25,7 +25,7 @@ class WatchHandler final : public wire::StreamHandler {
 
   void OnMessage(std::string_view message) override {
     pb::WatchRequest request;
-    if (!request.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
+    if (!ParseMessage(message, &request)) {
       core_->watch_failures.Increment();
       writer_->Finish(Malformed());
       return;

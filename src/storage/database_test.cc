@@ -3,8 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <set>
+#include <filesystem>
 #include <thread>
+#include <utility>
 
 #include "base/mutex.h"
 #include "storage/fault_file_system.h"
@@ -451,6 +452,57 @@ TEST(Database, MetricsShowWorkAndEndWithTheDatabase) {
   }
   db.reset();
   EXPECT_EQ(metrics.Expose().find("vellum_rocksdb_snapshots "), std::string::npos);
+}
+
+class Lines final : public LogSink {
+ public:
+  void Write(const LogRecord& record) override {
+    MutexLock lock(&mu_);
+    text_ += std::string(record.message);
+    for (const LogField& field : record.fields) text_ += " " + std::string(field.name) + "=" + field.value;
+    text_ += "\n";
+  }
+  std::string Take() {
+    MutexLock lock(&mu_);
+    return std::exchange(text_, "");
+  }
+
+ private:
+  Mutex mu_;
+  std::string text_ VELLUM_GUARDED_BY(mu_);
+};
+
+TEST(Database, AnOrdinaryLifeLogsNothing) {
+  TestDir dir;
+  Lines lines;
+  DatabaseOptions options = Options(dir.path());
+  options.logger = Logger(&lines, LogLevel::kDebug);
+  for (FamilyOptions& family : options.families) family.memtable_bytes = 512u << 10;
+  for (int life = 0; life < 3; ++life) {
+    auto db = MustOpen(options);
+    for (int index = 0; index < 2000; ++index) {
+      ASSERT_TRUE(Put(db.get(), 1, Key(index), std::string(300, 'v')).ok());
+      if (index % 100 == 0) {
+        ASSERT_TRUE(db->Sync().ok());
+      }
+    }
+    ASSERT_TRUE(db->CompactRange(1, {}).ok());
+    if (life == 1) {
+      ASSERT_TRUE(db->Flush().ok());
+    }
+    ASSERT_TRUE(Put(db.get(), 2, "last", std::to_string(life)).ok());
+    ASSERT_TRUE(db->Sync().ok());
+  }
+  EXPECT_EQ(lines.Take(), "");
+  // What is out of the ordinary does get there.
+  std::string log;
+  for (const auto& entry : std::filesystem::directory_iterator(dir.path())) {
+    if (entry.path().extension() == ".log" && entry.file_size() > 0) log = entry.path().string();
+  }
+  ASSERT_NE(log, "");
+  std::filesystem::resize_file(log, std::filesystem::file_size(log) - 1);
+  MustOpen(options);
+  EXPECT_NE(lines.Take().find(log), std::string::npos);
 }
 
 TEST(Database, VersionSaysHowTheEngineWasBuilt) {

@@ -122,6 +122,7 @@ rocksdb::DBOptions MakeDbOptions(const DatabaseOptions& options, const EnginePar
   // reclaiming does not keep the automatic ones waiting when they are urgent.
   db.max_background_jobs = std::max(1, options.background_threads) + 1;
   db.bytes_per_sync = 1u << 20;
+  db.delayed_write_rate = 32u << 20;  // by itself RocksDB takes the rate limiter's, which may be "none"
   db.max_open_files = -1;
   db.max_file_opening_threads = 2;
   db.skip_stats_update_on_db_open = true;
@@ -150,7 +151,7 @@ rocksdb::ColumnFamilyOptions MakeFamilyOptions(const FamilyOptions& family, cons
   engine.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   engine.compression = rocksdb::kLZ4Compression;
   engine.write_buffer_size = family.memtable_bytes;
-  engine.max_write_buffer_number = 4;
+  engine.max_write_buffer_number = 6;
   engine.level_compaction_dynamic_level_bytes = true;
   engine.target_file_size_base = options.table_file_bytes;
   engine.max_bytes_for_level_base = 4 * options.table_file_bytes;

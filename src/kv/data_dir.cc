@@ -67,8 +67,14 @@ Status SyncDirectory(const std::string& path) {
 Status MakeDirectories(const std::string& path) {
   std::filesystem::path so_far;
   for (const std::filesystem::path& part : std::filesystem::path(path)) {
+    const std::filesystem::path parent = so_far.empty() ? "." : so_far;
     so_far /= part;
-    if (so_far.empty() || ::mkdir(so_far.c_str(), 0700) == 0) continue;
+    if (so_far.empty()) continue;
+    if (::mkdir(so_far.c_str(), 0700) == 0) {
+      // Power loss would take the directory away with all that is synced inside it.
+      VELLUM_TRY(SyncDirectory(parent.string()));
+      continue;
+    }
     const int error = errno;
     struct stat info {};
     if (::stat(so_far.c_str(), &info) != 0) return SystemError("cannot make the directory " + so_far.string(), error);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "storage/blame.h"
+#include "storage/files.h"
 #include "storage/log_check.h"
 
 namespace vellum::storage {
@@ -15,6 +16,9 @@ Core::Core(Logger logger, std::string path, bool sync_wal)
 Result<std::shared_ptr<Core>> Core::Open(const DatabaseOptions& options) {
   auto core = std::make_shared<Core>(options.logger, options.path, options.sync_wal);
   VELLUM_ASSIGN_OR_RETURN(const EngineOptions engine, MakeEngineOptions(options, &core->parts_));
+  if (options.create_if_missing) {
+    VELLUM_TRY(CreateDirectories(options.file_system.get(), options.path).WithContext("open " + options.path));
+  }
   VELLUM_TRY(CheckLogs(core->parts_.files.get(), options.path,
                        {.accept_loss = options.accept_wal_loss, .logger = options.logger})
                  .WithContext("open " + options.path));

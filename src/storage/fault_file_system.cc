@@ -38,7 +38,7 @@ void Spill(const std::string& path, const std::string& bytes) {
 
 /// A change of a directory that its next sync makes durable.
 struct NameChange {
-  enum class Kind { kCreated, kRenamed, kDeleted };
+  enum class Kind { kCreated, kCreatedDirectory, kRenamed, kDeleted };
   Kind kind;
   std::string name;
   std::string target;   // kRenamed: the new name
@@ -130,6 +130,10 @@ class FaultState {
     if (replaced.has_value()) replaced = DurablePart(path, *std::move(replaced));
     changes_[ParentOf(path)].push_back({NameChange::Kind::kCreated, path, "", std::move(replaced)});
     data_[path] = {};
+  }
+  void CreatedDirectory(const std::string& path) {
+    MutexLock lock(&mu_);
+    changes_[ParentOf(path)].push_back({NameChange::Kind::kCreatedDirectory, path, "", std::nullopt});
   }
   void Deleted(const std::string& path, std::string bytes) {
     MutexLock lock(&mu_);
@@ -223,6 +227,9 @@ class FaultState {
       case NameChange::Kind::kCreated:
         fs::remove(change.name, error);
         if (change.replaced.has_value()) Spill(change.name, *change.replaced);
+        return;
+      case NameChange::Kind::kCreatedDirectory:
+        fs::remove_all(change.name, error);
         return;
       case NameChange::Kind::kDeleted:
         Spill(change.name, *change.replaced);
@@ -387,6 +394,14 @@ class FaultEngineFileSystem final : public rocksdb::FileSystemWrapper {
                         IODebugContext* debug) override {
     IOStatus status = target()->NewDirectory(path, options, dir, debug);
     if (status.ok()) *dir = std::make_unique<FaultDirectory>(path, state_);
+    return status;
+  }
+  IOStatus CreateDirIfMissing(const std::string& path, const IOOptions& options, IODebugContext* debug) override {
+    if (fs::is_directory(path)) return IOStatus::OK();
+    FaultState::Verdict verdict = state_->Begin(Operation::kCreate, path);
+    if (!verdict.status.ok()) return verdict.status;
+    IOStatus status = target()->CreateDirIfMissing(path, options, debug);
+    if (status.ok()) state_->CreatedDirectory(path);
     return status;
   }
   IOStatus RenameFile(const std::string& path, const std::string& name, const IOOptions& options,

@@ -19,12 +19,12 @@ void CutAt(std::uint64_t sync, Leftover leftover, bool* was_cut) {
   std::mt19937_64 random(sync);
   faults->CutPowerAtSync(sync);
   Progress progress;
-  if (auto db = Database::Open(StepOptions(dir.path(), faults)); db.ok()) progress = RunSteps(db->get(), 1, 150, &random);
+  if (auto db = Database::Open(StepOptions(dir.path() + "/member/db", faults)); db.ok()) progress = RunSteps(db->get(), 1, 150, &random);
   *was_cut = faults->power_is_cut();
   faults->CutPower();  // a close after the end of the run changes nothing either
   faults->DropUnsynced(leftover, sync);
 
-  auto db = Database::Open(StepOptions(dir.path(), faults));
+  auto db = Database::Open(StepOptions(dir.path() + "/member/db", faults));
   ASSERT_TRUE(db.ok()) << db.error().ToString();
   const int last = CheckPrefix(db->get(), progress.written);
   ASSERT_GE(last, progress.acknowledged);
@@ -34,7 +34,7 @@ void CutAt(std::uint64_t sync, Leftover leftover, bool* was_cut) {
   db->reset();
   faults->CutPower();
   faults->DropUnsynced(leftover, sync + 1);
-  db = Database::Open(StepOptions(dir.path(), faults));
+  db = Database::Open(StepOptions(dir.path() + "/member/db", faults));
   ASSERT_TRUE(db.ok()) << db.error().ToString();
   ASSERT_GE(CheckPrefix(db->get(), more.written), more.acknowledged);
 }

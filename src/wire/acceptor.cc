@@ -12,6 +12,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 namespace vellum::wire {
 namespace {
@@ -181,6 +182,7 @@ void Acceptor::Accept(const Listener& listener) {
       SetOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     }
     connection.peer = AddressName(peer);
+    starved_ = false;
     EventLoop* const loop = loops_[next_loop_++ % loops_.size()];
     loop->Adopt(std::move(connection));
   }
@@ -190,7 +192,9 @@ void Acceptor::Pause(int error) {
   // The pending connection cannot be taken and would be reported without end. Descriptors come back when connections
   // close, so look again in a moment.
   metrics_->CountAcceptPause();
-  VELLUM_LOG(options_->logger, kWarn, "cannot accept connections for the moment", {{"error", ErrorText(error)}});
+  if (!std::exchange(starved_, true)) {
+    VELLUM_LOG(options_->logger, kWarn, "cannot accept connections for the moment", {{"error", ErrorText(error)}});
+  }
   for (const auto& listener : listeners_) loops_[0]->SetWatched(listener->fd, false);
   loops_[0]->timers()->Arm(&retry_, loops_[0]->now() + kRetryAfter);
 }

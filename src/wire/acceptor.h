@@ -52,6 +52,7 @@ class Acceptor {
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::vector<std::string> addresses_;
   std::size_t next_loop_ = 0;
+  bool starved_ = false;  // said so in the log, and nothing has been accepted since
   RetryTimer retry_{this};
 };
 

@@ -189,6 +189,10 @@ void Connection::CloseNow(CloseReason reason) {
   stall_guard_.Disarm();
   if (session_ != nullptr) session_->Abandon();
   context_.stats->shared()->CountClosed(reason_);
+  if (reason_ != CloseReason::kPeer && reason_ != CloseReason::kShutdown && reason_ != CloseReason::kIdle) {
+    VELLUM_LOG(context_.options->logger, kDebug, "closed a client's connection",
+               {{"peer", context_.peer}, {"reason", CloseReasonName(reason_)}});
+  }
   owner_->OnGone(this);
 }
 

@@ -213,6 +213,7 @@ class Http1Session final : public Session {
     timer_.Disarm();
     auto message = parser_->release();
     keep_alive_ = message.keep_alive();
+    old_version_ = message.version() < 11;
     head_only_ = message.method() == http::verb::head;
     HttpRequest request;
     request.method = std::string(message.method_string());
@@ -257,10 +258,16 @@ class Http1Session final : public Session {
       out += "Content-Type: " + response.content_type + "\r\n";
     }
     for (const auto& [name, value] : response.headers) {
-      if (IsSafeField(name) && IsSafeField(value)) out += name + ": " + value + "\r\n";
+      if (!IsTransportField(Lower(name)) && IsSafeField(name) && IsSafeField(value)) {
+        out += name + ": " + value + "\r\n";
+      }
     }
     if (!bodiless) out += "Content-Length: " + std::to_string(response.body.size()) + "\r\n";
-    if (!keep_alive_) out += "Connection: close\r\n";
+    if (!keep_alive_) {
+      out += "Connection: close\r\n";
+    } else if (old_version_) {
+      out += "Connection: keep-alive\r\n";
+    }
     out += "\r\n";
     if (!head_only_ && !bodiless) out += response.body;
     if (!keep_alive_) {
@@ -284,6 +291,7 @@ class Http1Session final : public Session {
   bool closing_ = false;  // no more requests
   bool shutting_down_ = false;
   bool keep_alive_ = false;
+  bool old_version_ = false;  // HTTP/1.0, where keeping the connection has to be said
   bool head_only_ = false;
   std::int32_t request_number_ = 0;
   std::optional<CloseReason> reason_;

@@ -19,6 +19,8 @@ constexpr std::size_t kGatherUpTo = 16u << 10;
 // A DATA frame of fewer bytes, though more are waiting, comes from a tiny window.
 constexpr std::size_t kTinyFrame = 64;
 
+// Texts of errors differ, and would push what repeats out of the compressor's table.
+constexpr std::uint8_t kNoIndex = NGHTTP2_NV_FLAG_NO_INDEX;
 constexpr std::uint8_t kNoCopy = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE;
 
 std::uint8_t* Raw(std::string_view text) {
@@ -99,7 +101,7 @@ void Http2Session::SubmitTrailersOnly(Http2Stream* stream, int http_status) {
       Field(":status", HttpStatusNumber(http_status), kNoCopy), Field("content-type", "application/grpc", kNoCopy),
       Field("grpc-status", StatusNumber(static_cast<int>(stream->end->code())), kNoCopy)};
   std::size_t count = 3;
-  if (!message.empty()) fields[count++] = Field("grpc-message", message);
+  if (!message.empty()) fields[count++] = Field("grpc-message", message, kNoIndex);
   if (stream->end->code() == Code::kUnimplemented) {
     fields[count++] = Field("grpc-accept-encoding", "identity,gzip", kNoCopy);
   }
@@ -111,7 +113,7 @@ void Http2Session::SubmitTrailer(Http2Stream* stream) {
   std::array<nghttp2_nv, 2> fields = {
       Field("grpc-status", StatusNumber(static_cast<int>(stream->end->code())), kNoCopy)};
   std::size_t count = 1;
-  if (!message.empty()) fields[count++] = Field("grpc-message", message);
+  if (!message.empty()) fields[count++] = Field("grpc-message", message, kNoIndex);
   nghttp2_submit_trailer(session_, stream->id, fields.data(), count);
 }
 
@@ -252,6 +254,7 @@ void Http2Session::SubmitHttp(Http2Stream* stream, HttpResponse response) {
   fields.push_back(Field("content-length", length));
   for (auto& [name, value] : response.headers) {
     for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+    if (IsTransportField(name)) continue;
     if (nghttp2_check_header_name(Raw(name), name.size()) != 0 &&
         nghttp2_check_header_value(Raw(value), value.size()) != 0) {
       fields.push_back(Field(name, value));

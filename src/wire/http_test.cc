@@ -137,6 +137,15 @@ TEST(WireHttp1, OldVersionAndCloseEndTheConnection) {
   }
 }
 
+TEST(WireHttp1, OldVersionMayAskToKeepTheConnection) {
+  TestServer server;
+  TestSocket socket(server.address());
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(socket.Write("GET /echo?x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"));
+    EXPECT_NE(ReadAnswers(&socket, "x|").find("Connection: keep-alive\r\n"), std::string::npos);
+  }
+}
+
 TEST(WireHttp1, HalfClosedClientStillGetsItsAnswer) {
   TestServer server;
   TestSocket socket(server.address());

@@ -1,5 +1,7 @@
 #include "wire/reply.h"
 
+#include <algorithm>
+#include <array>
 #include <utility>
 
 #include "wire/grpc.h"
@@ -104,6 +106,12 @@ std::unique_ptr<UnaryReply> MakeUnaryReply(std::shared_ptr<Mailbox> mailbox, Con
 HttpReply MakeHttpReply(std::shared_ptr<Mailbox> mailbox, ConnectionId connection, std::int32_t stream) {
   auto reply = std::make_shared<MailedHttpReply>(std::move(mailbox), connection, stream);
   return [reply](HttpResponse response) { reply->Answer(std::move(response)); };
+}
+
+bool IsTransportField(std::string_view name) {
+  static constexpr std::array<std::string_view, 6> kNames = {"connection", "content-length",    "date",
+                                                             "keep-alive", "transfer-encoding", "upgrade"};
+  return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
 }
 
 Outbox::Outbox(std::shared_ptr<Mailbox> mailbox, ConnectionId connection, std::int32_t stream,

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "base/mutex.h"
@@ -22,6 +23,9 @@ std::unique_ptr<UnaryReply> MakeUnaryReply(std::shared_ptr<Mailbox> mailbox, Con
                                            std::int32_t stream);
 /// Answers 500 if it is dropped uncalled.
 HttpReply MakeHttpReply(std::shared_ptr<Mailbox> mailbox, ConnectionId connection, std::int32_t stream);
+
+/// True for header fields that the wire writes itself and that a handler's answer cannot set. `name` is in lower case.
+bool IsTransportField(std::string_view name);
 
 /// The sending half of one streaming call. Sends gather here; the first one after the loop has emptied it puts it into
 /// the mailbox, so a burst on one stream is one piece of mail, and the order of calls is kept across threads.

@@ -102,7 +102,7 @@ struct HttpResponse {
   int status = 200;
   std::string content_type = "text/plain; charset=utf-8";
   std::string body;
-  Metadata headers;
+  Metadata headers;  ///< Others than content-type, content-length and those of the connection, which the wire writes.
 };
 /// Answers once, from any thread.
 using HttpReply = std::function<void(HttpResponse)>;

@@ -175,6 +175,8 @@ TestServer::TestServer(const std::function<void(ServerOptions*)>& adjust) {
   endpoint.host = "127.0.0.1";
   options.endpoints.push_back(endpoint);
   options.metrics = &metrics_;
+  // VELLUM_TEST_LOOPS=2 runs every test with two loops, which is what a thread sanitizer wants to see.
+  if (const char* const loops = std::getenv("VELLUM_TEST_LOOPS"); loops != nullptr) options.loops = std::atoi(loops);
   if (adjust) adjust(&options);
   auto server = Server::Listen(std::move(options), &services_.table());
   VELLUM_CHECK(server.ok());

@@ -134,6 +134,7 @@ struct Core {
 
   // Constant after construction; the metrics live as long as context.metrics.
   Counter& range_total;
+  Counter& txn_total;
   Histogram& range_seconds_ok;
   Histogram& range_seconds_failed;
   Gauge& watch_streams;

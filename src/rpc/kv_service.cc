@@ -169,6 +169,7 @@ void ReadOnlyTxn(const CorePtr& core, const ContextPtr& context, TxnRequest requ
       return;
     }
     core->range_total.Increment(static_cast<double>(response->responses.size()));
+    if (response->responses.size() > 1) core->txn_total.Increment();
     reply.Finish(EncodeTxnResponse(core->ids, *std::move(response)));
   });
 }

@@ -8,6 +8,9 @@
 namespace vellum::kv {
 namespace {
 
+/// One store has one member and two kinds of alarm; a client may make up members, but not without end.
+constexpr std::size_t kAlarmsMax = 1000;
+
 /// Adds the row that says how far a half-applied command has come.
 void PutPending(const PendingCommand& progress, storage::Batch* batch) {
   batch->Put(kMeta, kMetaPending, EncodePending(progress));
@@ -340,6 +343,9 @@ Outcome Applier::ApplyAlarm(const AlarmCommand& command) {
   result.changed = command.activate ? at == alarms.end() : at != alarms.end();
   if (command.activate || result.changed) result.alarms.push_back(entry);
   if (!result.changed) return Outcome(std::move(result));
+  if (command.activate && alarms.size() >= kAlarmsMax) {
+    return Outcome(ResourceExhausted("more than " + std::to_string(kAlarmsMax) + " alarms are on"));
+  }
   if (command.activate) {
     alarms.push_back(entry);
   } else {

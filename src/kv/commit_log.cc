@@ -26,7 +26,7 @@ void LocalCommitLog::Start(GroupHandler* handler) {
   pthread_setname_np(thread_.native_handle(), "vellum-applier");
 }
 
-void LocalCommitLog::Propose(Command command, ProposalDone done) {
+void LocalCommitLog::Propose(Command command, ProposalDone done, Admission admission) {
   const std::size_t bytes = PayloadBytes(command);
   Status refused;
   bool wake = false;
@@ -35,8 +35,9 @@ void LocalCommitLog::Propose(Command command, ProposalDone done) {
     const std::size_t waiting = queue_.size() - queue_head_;
     if (stopping_) {
       refused = Unavailable("the store is stopping", Reason::kStopped);
-    } else if (waiting >= options_.proposals_max ||
-               (waiting > 0 && queue_bytes_ + bytes > options_.proposals_bytes_max)) {
+    } else if (admission == Admission::kLimited &&
+               (waiting >= options_.proposals_max ||
+                (waiting > 0 && queue_bytes_ + bytes > options_.proposals_bytes_max))) {
       refused = ResourceExhausted("too many requests: " + std::to_string(waiting) + " commands of " +
                                       std::to_string(queue_bytes_) + " bytes wait already",
                                   Reason::kTooManyRequests);

@@ -40,8 +40,12 @@ class CommitLog {
   virtual ~CommitLog() = default;
   /// `handler` must outlive the log. Call once.
   virtual void Start(GroupHandler* handler) = 0;
+  enum class Admission : std::uint8_t {
+    kLimited,  ///< Refused when too much waits: for what comes from outside.
+    kAlways,   ///< For the store's own parts, which bound themselves, and whose commands must not starve.
+  };
   /// kResourceExhausted (kTooManyRequests) when too much waits, kUnavailable (kStopped) after Stop.
-  virtual void Propose(Command command, ProposalDone done) = 0;
+  virtual void Propose(Command command, ProposalDone done, Admission admission) = 0;
   /// Refuses new commands, finishes those that wait. Idempotent.
   virtual void Stop() = 0;
 };
@@ -64,7 +68,7 @@ class LocalCommitLog final : public CommitLog {
   LocalCommitLog& operator=(const LocalCommitLog&) = delete;
 
   void Start(GroupHandler* handler) override;
-  void Propose(Command command, ProposalDone done) override VELLUM_EXCLUDES(mu_);
+  void Propose(Command command, ProposalDone done, Admission admission) override VELLUM_EXCLUDES(mu_);
   void Stop() override VELLUM_EXCLUDES(mu_);
 
   /// Commands that wait or are being worked on.

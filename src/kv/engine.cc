@@ -77,12 +77,12 @@ void Engine::Impl::RaiseNoSpace() {
 void Engine::Impl::ProposeInternal(Command command, ProposalDone done) {
   if (options.read_only) return done(Unavailable("the store was opened read-only", Reason::kStopped));
   if (!writer->ok()) return done(writer->Refusal());
-  log->Propose(std::move(command), std::move(done));
+  log->Propose(std::move(command), std::move(done), CommitLog::Admission::kAlways);
 }
 
 void Engine::Propose(Command command, ProposalDone done) {
   if (Status refused = impl_->Admit(&command); !refused.ok()) return done(std::move(refused));
-  impl_->log->Propose(std::move(command), std::move(done));
+  impl_->log->Propose(std::move(command), std::move(done), CommitLog::Admission::kLimited);
 }
 
 Result<CommandResult> Engine::ProposeAndWait(Command command) {

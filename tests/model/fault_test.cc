@@ -14,7 +14,8 @@ using storage::FaultFileSystem;
 
 /// A run's commands, and what the store must be after each of the first n.
 struct Script {
-  explicit Script(std::uint64_t seed, int count) {
+  /// `compact_every`: so often a compaction comes in between; 0: only by chance.
+  Script(std::uint64_t seed, int count, int compact_every = 0) {
     Generator generator(seed);
     after.emplace_back();
     while (static_cast<int>(commands.size()) < count) {
@@ -22,6 +23,9 @@ struct Script {
       kv::Command command = commands.size() < 6
                                 ? kv::Command(kv::PutCommand{{.key = generator.NextKey(), .value = std::string(300, 'v')}})
                                 : generator.NextCommand(after.back());
+      if (compact_every > 0 && commands.size() % static_cast<std::size_t>(compact_every) == 7) {
+        command = kv::CompactCommand{after.back().revision() - 1};
+      }
       if (commands.size() == 8) command = kv::DeleteRangeCommand{{.key = "a", .range_end = "z", .prev_kv = true}};
       Reference next = after.back();
       answers.push_back(Describe(next.Apply(command)));
@@ -43,12 +47,14 @@ struct Progress {
   std::size_t attempted = 0;     ///< The last of these may or may not have taken effect.
 };
 
-/// Runs commands from `first` on until one fails.
-Progress RunScript(kv::Engine* engine, const Script& script, std::size_t first) {
+/// Runs commands from `first` on until one fails. Compactions are waited for to the end if `physical`; one may then fail
+/// although its logical step is done.
+Progress RunScript(kv::Engine* engine, const Script& script, std::size_t first, bool physical = false) {
   Progress progress{first, first};
   while (progress.attempted < script.commands.size()) {
     const std::size_t i = progress.attempted++;
-    const auto result = Run(engine, script.commands[i]);
+    const auto result = Run(engine, script.commands[i], physical);
+    if (!result.ok() && physical) return progress;
     if (!result.ok()) {
       EXPECT_EQ(result.error().code(), Code::kUnavailable) << result.error().ToString();
       // The writer is terminal from now on, and reads go on.
@@ -122,15 +128,17 @@ TEST(ModelFault, EveryWriteAndEverySyncMayFail) {
   }
 }
 
-bool CutPowerAt(const Script& script, std::uint64_t sync, FaultFileSystem::Leftover leftover) {
+bool CutPowerAt(const Script& script, std::uint64_t sync, FaultFileSystem::Leftover leftover, bool physical = false) {
   SCOPED_TRACE("power cut at sync " + std::to_string(sync));
   TestDir dir;
   ManualClock clock;
   const auto files = FaultFileSystem::Create();
   files->CutPowerAtSync(sync);
   Progress progress;
-  if (auto engine = kv::Engine::Open(Options(dir, &clock, files.get())); engine.ok()) {
-    progress = RunScript(engine->get(), script, 0);
+  kv::EngineOptions options = Options(dir, &clock, files.get());
+  if (physical) options.reclaim_delay = std::chrono::milliseconds(0);
+  if (auto engine = kv::Engine::Open(options); engine.ok()) {
+    progress = RunScript(engine->get(), script, 0, physical);
   }
   const bool cut = files->power_is_cut();
   files->CutPower();
@@ -151,6 +159,15 @@ TEST(ModelFault, WhatPowerLeavesBehindMayBeAnyPrefix) {
   std::uint64_t sync = 1;
   while (!::testing::Test::HasFailure() && CutPowerAt(script, sync, FaultFileSystem::Leftover::kPrefixes)) ++sync;
   EXPECT_GT(sync, 20u);
+}
+
+TEST(ModelFault, PowerMayFailInEachStepOfReclaiming) {
+  std::mt19937_64 random = SeededRandom();
+  const Script script(random(), 24, /*compact_every=*/8);
+  // Flushes and rewritten tables have many syncs: a third of them per run, each run another.
+  std::uint64_t sync = 1 + random() % 3;
+  while (!::testing::Test::HasFailure() && CutPowerAt(script, sync, FaultFileSystem::Leftover::kNothing, true)) sync += 3;
+  EXPECT_GT(sync, 50u);
 }
 
 /// One run of a delete range in six parts, whose write number `nth` fails. Counts what became of it.

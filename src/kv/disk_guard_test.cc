@@ -1,0 +1,136 @@
+#include "kv/disk_guard.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "base/manual_clock.h"
+#include "base/test_dir.h"
+
+namespace vellum::kv {
+namespace {
+
+constexpr std::uint64_t kMiB = 1u << 20;
+
+class KvDiskGuard : public ::testing::Test {
+ protected:
+  DiskGuard::Options MakeOptions() {
+    DiskGuard::Options options;
+    options.directory = dir_.path();
+    options.reserve_path = dir_.path() + "/RESERVE";
+    options.floor_bytes = 4 * kMiB;
+    options.clock = &clock_;
+    options.space = [this] {
+      ++looks_;
+      return space_;
+    };
+    options.stored_bytes = [this] { return stored_; };
+    return options;
+  }
+  bool HasReserve() const { return std::filesystem::exists(dir_.path() + "/RESERVE"); }
+
+  TestDir dir_;
+  ManualClock clock_;
+  DiskGuard::Space space_{100 * kMiB, 1000 * kMiB};
+  int looks_ = 0;
+  std::uint64_t stored_ = 0;
+};
+
+TEST_F(KvDiskGuard, BelowTheFloorItRefusesAndGivesUpTheReserve) {
+  DiskGuard guard(MakeOptions());
+  guard.Start();
+  EXPECT_TRUE(HasReserve());
+  EXPECT_EQ(std::filesystem::file_size(dir_.path() + "/RESERVE"), kMiB);
+  EXPECT_FALSE(guard.Refuses(100));
+  space_.free_bytes = 4 * kMiB - 1;
+  EXPECT_FALSE(guard.Refuses(100)) << "it does not look at every call";
+  clock_.Advance(std::chrono::seconds(2));
+  EXPECT_TRUE(guard.Refuses(100));
+  EXPECT_FALSE(guard.Refuses(0)) << "what costs nothing passes";
+  EXPECT_TRUE(guard.low());
+  EXPECT_FALSE(HasReserve());
+  space_.free_bytes = 5 * kMiB;
+  guard.Recheck();
+  EXPECT_FALSE(guard.low());
+  EXPECT_FALSE(HasReserve()) << "making it would leave too little";
+  space_.free_bytes = 50 * kMiB;
+  guard.Recheck();
+  EXPECT_TRUE(HasReserve());
+}
+
+TEST_F(KvDiskGuard, LooksAgainWhenMuchWasWritten) {
+  DiskGuard guard(MakeOptions());
+  guard.Start();
+  const int before = looks_;
+  for (int i = 0; i < 100; ++i) guard.OnWritten(1000);
+  EXPECT_EQ(looks_, before);
+  space_.free_bytes = kMiB;
+  guard.OnWritten(8 * kMiB);
+  EXPECT_EQ(looks_, before + 1);
+  EXPECT_TRUE(guard.low());
+}
+
+TEST_F(KvDiskGuard, OnASmallDiskTheFloorIsAQuarter) {
+  space_ = {3 * kMiB, 8 * kMiB};
+  DiskGuard guard(MakeOptions());
+  guard.Start();
+  EXPECT_FALSE(guard.low());
+  space_.free_bytes = 2 * kMiB - 1;
+  guard.Recheck();
+  EXPECT_TRUE(guard.low());
+}
+
+TEST_F(KvDiskGuard, AReserveOfAnEarlierRunIsGivenUpToo) {
+  { DiskGuard(MakeOptions()).Start(); }
+  ASSERT_TRUE(HasReserve());
+  space_.free_bytes = kMiB;
+  DiskGuard guard(MakeOptions());
+  guard.Start();
+  EXPECT_TRUE(guard.low());
+  EXPECT_FALSE(HasReserve());
+}
+
+TEST_F(KvDiskGuard, WithoutAFloorItDoesNotLook) {
+  DiskGuard::Options options = MakeOptions();
+  options.floor_bytes = 0;
+  space_.free_bytes = 0;
+  DiskGuard guard(options);
+  guard.Start();
+  EXPECT_FALSE(guard.Refuses(1 << 30));
+  EXPECT_EQ(looks_, 0);
+}
+
+TEST_F(KvDiskGuard, ADiskThatCannotBeReadRefusesNothing) {
+  DiskGuard::Options options = MakeOptions();
+  options.space = [] { return Result<DiskGuard::Space>(Unavailable("no such disk")); };
+  DiskGuard guard(options);
+  guard.Start();
+  EXPECT_FALSE(guard.Refuses(100));
+}
+
+TEST_F(KvDiskGuard, TheQuotaCountsWhatWasLetThrough) {
+  DiskGuard::Options options = MakeOptions();
+  options.quota_bytes = 10'000;
+  stored_ = 9'000;
+  DiskGuard guard(options);
+  guard.Start();
+  EXPECT_TRUE(guard.Refuses(1'001));
+  EXPECT_FALSE(guard.Refuses(600));
+  EXPECT_TRUE(guard.Refuses(600)) << "the first one is on its way";
+  EXPECT_FALSE(guard.Refuses(0));
+  stored_ = 100;
+  clock_.Advance(std::chrono::seconds(2));
+  EXPECT_FALSE(guard.Refuses(600));
+}
+
+TEST_F(KvDiskGuard, TheMachinesDiskCanBeRead) {
+  DiskGuard::Options options = MakeOptions();
+  options.space = {};
+  options.floor_bytes = 1;
+  DiskGuard guard(options);
+  guard.Start();
+  EXPECT_FALSE(guard.low());
+}
+
+}  // namespace
+}  // namespace vellum::kv

@@ -9,12 +9,14 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <mutex>
 
 #include "server/config_loader.h"
+#include "storage/fault_file_system.h"
 
 namespace vellum::server {
 namespace {
@@ -166,6 +168,40 @@ TEST_F(ProcessTest, UnsafeWritingWarns) {
   ASSERT_TRUE(process.ok());
   EXPECT_NE(lines_.text().find("--unsafe-no-fsync is set"), std::string::npos);
   EXPECT_EQ(lines_.worst(), LogLevel::kWarn);
+}
+
+TEST_F(ProcessTest, AWriterThatFailedMakesItUnhealthyAndIsLoggedOnce) {
+  using storage::FaultFileSystem;
+  const std::shared_ptr<FaultFileSystem> files = FaultFileSystem::Create();
+  Config config = Settings();
+  config.engine.file_system = files->file_system();
+  // Its samples are the writes that will fail.
+  config.auto_compaction_retention = "1s";
+  ASSERT_TRUE(FinishConfig(&config).ok());
+  Result<std::unique_ptr<Process>> process = Process::Start(config, &lines_);
+  ASSERT_TRUE(process.ok()) << process.error().ToString();
+  const std::string address = (*process)->addresses().front();
+  (*process)->LookAfterStore();
+  EXPECT_NE(Get(address, "/health").find("200 OK"), std::string::npos);
+
+  files->Inject({.operation = FaultFileSystem::Operation::kSync, .name_contains = ".log"});
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  std::string health;
+  while (health.find(" 503 ") == std::string::npos && std::chrono::steady_clock::now() < deadline) {
+    health = Get(address, "/health");
+  }
+  EXPECT_NE(health.find("{\"health\":\"false\",\"reason\":\"RANGE ERROR:"), std::string::npos) << health;
+  EXPECT_NE(Get(address, "/readyz").find("[-]linearizable_read failed: range error: "), std::string::npos);
+  EXPECT_NE(Get(address, "/livez").find(" 503 "), std::string::npos);
+  EXPECT_NE(Get(address, "/version").find("200 OK"), std::string::npos);
+  (*process)->LookAfterStore();
+  (*process)->LookAfterStore();
+  EXPECT_FALSE((*process)->Stop().ok());
+  const std::string log = lines_.text();
+  const std::string line = "nothing is written any more until the store is opened anew";
+  const std::size_t first = log.find(line);
+  ASSERT_NE(first, std::string::npos) << log;
+  EXPECT_EQ(log.find(line, first + 1), std::string::npos) << log;
 }
 
 }  // namespace

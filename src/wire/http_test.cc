@@ -186,7 +186,7 @@ TEST(WireHttp1, ClientThatPipelinesAndNeverReadsCostsLittle) {
 
 TEST(WireHttp1, SilentAndHalfOpenConnectionsEnd) {
   TestServer server([](ServerOptions* options) {
-    options->first_byte_timeout = milliseconds(40);
+    options->first_byte_timeout = milliseconds(400);
     options->http_idle_timeout = milliseconds(60);
     options->http_body_timeout = milliseconds(50);
   });

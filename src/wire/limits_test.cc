@@ -107,6 +107,36 @@ TEST(WireSlowReader, ClientThatNeverReadsIsPausedThenClosed) {
   EXPECT_EQ(server.Metric("vellum_wire_paused_connections"), 0);
 }
 
+TEST(WireSlowReader, DeadlineWhileAFrameWaitsForTheSocket) {
+  TestServer server;
+  TestClient client(server.address(), {.stream_window = 0x7FFFFFFF, .connection_window = 0x7FFFFFFF});
+  ASSERT_TRUE(client.Pump([&] { return client.bytes_read() > 0; }));
+  std::vector<TestCall*> calls;
+  for (int i = 0; i < 10; ++i) {
+    calls.push_back(client.Start("/test.Echo/Big", {{"grpc-timeout", "200m"}}, {"3000000"}, true));
+  }
+  client.Flush();
+  ASSERT_TRUE(server.WaitForMetric(
+      "grpc_server_started_total{grpc_method=\"Big\",grpc_service=\"test.Echo\",grpc_type=\"unary\"}", 10));
+  // Every call's time passes while the socket is full, and what waited is let go of before the client reads again.
+  EXPECT_TRUE(server.WaitForMetric("vellum_wire_reply_bytes", 0));
+  ASSERT_TRUE(client.Pump(
+      [&] { return std::all_of(calls.begin(), calls.end(), [](const TestCall* call) { return call->closed; }); }));
+  // Cut short, or told so in order if its time had passed before it was answered at all.
+  EXPECT_TRUE(calls.back()->error != 0 || calls.back()->status() == 4);
+  ExpectHealthy(&server, 1);
+}
+
+TEST(WireBudget, OneConnectionMayOweOnlyItsShare) {
+  TestServer server([](ServerOptions* options) { options->connection_reply_bytes_max = 100'000; });
+  TestClient slow(server.address(), {.stream_window = 1000, .give_credit = false});
+  TestCall* const big = slow.Start("/test.Echo/Big", {}, {"300000"}, true);
+  ASSERT_TRUE(slow.Pump([&] { return big->data.size() == 1000; }));
+  EXPECT_EQ(slow.Call("/test.Echo/Unary", "x")->status(), 8);
+  TestClient other(server.address());
+  EXPECT_EQ(other.Call("/test.Echo/Unary", "x")->status(), 0);
+}
+
 TEST(WireBudget, RepliesOverTheBudgetRefuseNewCalls) {
   TestServer server([](ServerOptions* options) { options->reply_bytes_in_flight_max = 100'000; });
   TestClient slow(server.address(), {.stream_window = 1000, .give_credit = false});

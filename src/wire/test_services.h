@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -104,7 +105,10 @@ class TestServer {
   std::string address_;
 };
 
-/// Polls `condition` until it holds, at most 20 s.
+/// `time`, or as many times that as VELLUM_TEST_PATIENCE says: for slow machines and sanitizers.
+std::chrono::milliseconds Patient(std::chrono::milliseconds time);
+
+/// Polls `condition` until it holds, at most 20 s (with patience).
 bool Eventually(const std::function<bool()>& condition);
 
 }  // namespace vellum::wire

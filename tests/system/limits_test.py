@@ -210,7 +210,7 @@ class Space(ClientTest):
                 return True
 
         wait.until(full, "the quota is reached", 60)
-        alarms = client.maintenance.Alarm(pb.AlarmRequest()).alarms
+        alarms = wait.until(lambda: client.maintenance.Alarm(pb.AlarmRequest()).alarms, "the alarm is on")
         self.assertEqual([alarm.alarm for alarm in alarms], [pb.NOSPACE])
         self.assert_error(8, NO_SPACE, client.put, b"k")
         self.assert_error(8, NO_SPACE, client.grant, 10)

@@ -34,14 +34,19 @@ def run(*words, cwd=None):
 
 class Ends(ClientTest):
     def test_sigterm_ends_it_within_a_second(self):
-        server, client = self.serve()
-        client.put(b"k", b"v")
+        server = self.start_server()
         for number in (signal.SIGTERM, signal.SIGINT):
             started = time.monotonic()
             server.process.send_signal(number)
             self.assertEqual(server.exit_code(), 0)
             self.assertLess(time.monotonic() - started, 1.0 * PATIENCE)
             server.start()
+        client = self.connect(server)
+        client.put(b"k", b"v")  # an idle connection is told, and given a moment to see it
+        started = time.monotonic()
+        self.assertEqual(server.stop(), 0)
+        self.assertLess(time.monotonic() - started, 2.0 * PATIENCE)
+        server.start()
         self.assertEqual(self.connect(server).get(b"k").kvs[0].value, b"v")
 
     def test_it_ends_with_watchers_and_idle_connections(self):

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "storage/blame.h"
+#include "storage/engine_status.h"
 #include "storage/files.h"
 #include "storage/log_check.h"
 
@@ -50,6 +51,17 @@ Core::~Core() {
   if (const rocksdb::Status status = db_->Close(); !status.ok()) {
     VELLUM_LOG(logger_, kWarn, "closing the database failed", {{"path", path_}, {"error", status.ToString()}});
   }
+}
+
+Status Core::ReadOutcome(const rocksdb::Status& status) const {
+  Status outcome = FromEngine(status);
+  if (outcome.code() != Code::kDataLoss) return outcome;
+  MutexLock lock(&damage_mu_);
+  if (outcome.message() != last_damage_) {
+    last_damage_ = outcome.message();
+    VELLUM_LOG(logger_, kError, "stored bytes are damaged", {{"path", path_}, {"error", last_damage_}});
+  }
+  return outcome;
 }
 
 void Core::StopBackgroundWork() { rocksdb::CancelAllBackgroundWork(db_.get(), /*wait=*/false); }

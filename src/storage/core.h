@@ -64,6 +64,10 @@ class Core {
   const std::string& path() const { return path_; }
   bool sync_wal() const { return sync_wal_; }
 
+  /// What a read came to, as ours. Damage is logged with RocksDB's text, which names the file: the reader's client learns
+  /// only that there is damage. The same damage is logged once in a row.
+  Status ReadOutcome(const rocksdb::Status& status) const;
+
   /// No flush or compaction begins after this, and those that run stop soon. Reads go on; writes fail.
   void StopBackgroundWork();
   /// The same, and waits: afterwards no callback of the options is called any more.
@@ -77,6 +81,9 @@ class Core {
   EngineParts parts_;
   std::unique_ptr<rocksdb::DB> db_;
   std::vector<rocksdb::ColumnFamilyHandle*> families_;  // owned by db_, destroyed before it
+
+  mutable Mutex damage_mu_;
+  mutable std::string last_damage_ VELLUM_GUARDED_BY(damage_mu_);
 };
 
 class SnapshotHandle final : public Snapshot {

@@ -119,7 +119,7 @@ Result<bool> Database::Get(Family family, std::string_view key, PinnedValue* val
   if (status.ok()) return true;
   pinned.slice.Reset();
   if (status.IsNotFound()) return false;
-  return FromEngine(status);
+  return impl_->core->ReadOutcome(status);
 }
 
 Iterator Database::NewIterator(Family family, const ReadOptions& options) const {

@@ -5,7 +5,6 @@
 
 #include "base/check.h"
 #include "storage/core.h"
-#include "storage/engine_status.h"
 
 namespace vellum::storage {
 namespace {
@@ -89,6 +88,6 @@ void Iterator::Prev() {
 bool Iterator::valid() const { return impl_->iterator->Valid(); }
 std::string_view Iterator::key() const { return ToView(impl_->iterator->key()); }
 std::string_view Iterator::value() const { return ToView(impl_->iterator->value()); }
-Status Iterator::status() const { return FromEngine(impl_->iterator->status()); }
+Status Iterator::status() const { return impl_->core->ReadOutcome(impl_->iterator->status()); }
 
 }  // namespace vellum::storage

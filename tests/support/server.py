@@ -12,7 +12,7 @@ import unittest
 from . import wait
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get("VELLUM_BUILD_DIR", SOURCE / "build" / "dev"))
+BUILD = pathlib.Path(os.environ.get("VELLUM_BUILD_DIR", SOURCE / "build" / "dev")).resolve()
 PROGRAM = BUILD / "vellum"
 # Another program to run the tests against, started as etcd is: how the tests themselves are checked against etcd.
 STAND_IN = os.environ.get("VELLUM_TEST_SERVER")

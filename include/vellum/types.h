@@ -116,8 +116,8 @@ struct TxnOp;
 /// revision. Compares, nested ones too, see the state before the transaction.
 struct TxnRequest {
   std::vector<Compare> compares{};
-  std::vector<TxnOp> success{};
-  std::vector<TxnOp> failure{};
+  std::vector<TxnOp> success;
+  std::vector<TxnOp> failure;
 };
 
 /// monostate: an operation without content, which is refused.
@@ -130,7 +130,7 @@ struct TxnOpResponse;
 struct TxnResponse {
   Revision revision = 0;
   bool succeeded = false;
-  std::vector<TxnOpResponse> responses{};
+  std::vector<TxnOpResponse> responses;
 };
 
 struct TxnOpResponse {

@@ -51,26 +51,31 @@ Status Engine::Impl::Admit(Command* command) {
   if (stopping.load(std::memory_order_acquire)) return Unavailable("the store is stopping", Reason::kStopped);
   if (options.read_only) return Unavailable("the store was opened read-only", Reason::kStopped);
   if (!writer->ok()) return writer->Refusal();
-  if (guard->Refuses(SpaceCost(*command))) {
-    RaiseNoSpace();
-    return ResourceExhausted("database space exceeded", Reason::kNoSpace);
-  }
+  if (guard->Refuses(SpaceCost(*command))) return ResourceExhausted("database space exceeded", Reason::kNoSpace);
   return {};
 }
 
-/// Makes it an alarm that everyone sees and that stays until it is cleared, if that can still be written. The refusals
-/// do not wait for it.
-void Engine::Impl::RaiseNoSpace() {
-  if (options.read_only || raising_no_space.exchange(true)) return;
+void Engine::Impl::RaiseNoSpace(std::function<void()> done) {
   const AlarmEntry alarm{member_id, AlarmType::kNoSpace};
-  const std::vector<AlarmEntry> on = runner->alarms();
-  if (std::find(on.begin(), on.end(), alarm) != on.end()) {
-    raising_no_space.store(false);
-    return;
+  bool raise = false;
+  {
+    MutexLock lock(&space_mu);
+    const std::vector<AlarmEntry> on = runner->alarms();
+    raise = !options.read_only && std::find(on.begin(), on.end(), alarm) == on.end();
+    if (raise) {
+      awaiting_no_space.push_back(done);
+      if (awaiting_no_space.size() > 1) return;
+    }
   }
-  ProposeInternal(AlarmCommand{true, AlarmType::kNoSpace, member_id}, [this](const Result<CommandResult>& result) {
-    raising_no_space.store(false);
+  if (!raise) return done();
+  ProposeInternal(AlarmCommand{true, alarm.alarm, alarm.member_id}, [this](const Result<CommandResult>& result) {
     if (result.ok()) VELLUM_LOG(logger, kWarn, "alarm NOSPACE is on");
+    std::vector<std::function<void()>> waiting;
+    {
+      MutexLock lock(&space_mu);
+      waiting.swap(awaiting_no_space);
+    }
+    for (const auto& waiter : waiting) waiter();
   });
 }
 
@@ -81,7 +86,11 @@ void Engine::Impl::ProposeInternal(Command command, ProposalDone done) {
 }
 
 void Engine::Propose(Command command, ProposalDone done) {
-  if (Status refused = impl_->Admit(&command); !refused.ok()) return done(std::move(refused));
+  if (Status refused = impl_->Admit(&command); !refused.ok()) {
+    if (refused.reason() != Reason::kNoSpace) return done(std::move(refused));
+    // A client that was refused and then asks why must find the alarm.
+    return impl_->RaiseNoSpace([refused = std::move(refused), done = std::move(done)] { done(refused); });
+  }
   impl_->log->Propose(std::move(command), std::move(done), CommitLog::Admission::kLimited);
 }
 

@@ -82,7 +82,8 @@ class Engine {
 
   /// Stateless checks run here, on the calling thread (`done` is then called before this returns); the rest on the
   /// applier. kUnavailable with kStopped once stopping, in a store opened read-only, or after the writer became terminal;
-  /// kTooManyRequests when too much waits; kNoSpace for what needs room when there is none.
+  /// kTooManyRequests when too much waits; kNoSpace for what needs room when there is none, once the alarm that says so
+  /// can be seen.
   void Propose(Command command, ProposalDone done);
   /// The same, waiting.
   Result<CommandResult> ProposeAndWait(Command command);

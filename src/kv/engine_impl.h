@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -40,7 +41,9 @@ struct Engine::Impl {
   /// The stateless checks and the refusals that need no applier. May raise a TTL to the minimum.
   Status Admit(Command* command);
   Status CheckFields(Command* command) const;
-  void RaiseNoSpace();
+  /// Switches the alarm on, if it is not on already, and then calls `done`: after the alarm can be seen, or could not be
+  /// written.
+  void RaiseNoSpace(std::function<void()> done) VELLUM_EXCLUDES(space_mu);
   /// Without the checks, also while stopping: for the engine's own parts.
   void ProposeInternal(Command command, ProposalDone done);
   void CompactNow(const CompactCommand& command, bool physical, std::function<void(Result<CompactResult>)> done);
@@ -70,7 +73,9 @@ struct Engine::Impl {
   std::vector<Metrics::CallbackHandle> state_metrics;
 
   std::atomic<bool> stopping{false};
-  std::atomic<bool> raising_no_space{false};  // an alarm is on its way to the applier
+  Mutex space_mu;
+  /// Who waits for the alarm NOSPACE; not empty while it is on its way to the applier.
+  std::vector<std::function<void()>> awaiting_no_space VELLUM_GUARDED_BY(space_mu);
   Mutex stop_mu;                              // one Stop at a time
   bool stopped VELLUM_GUARDED_BY(stop_mu) = false;
   Status stop_status VELLUM_GUARDED_BY(stop_mu);

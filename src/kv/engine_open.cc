@@ -150,7 +150,7 @@ void Engine::Impl::MakeParts() {
   hooks.on_revisions = [this](std::vector<PublishedRevisionPtr> revisions) { hub->Publish(std::move(revisions)); };
   hooks.on_written = [this](std::size_t bytes) {
     guard->OnWritten(bytes);
-    if (guard->low()) RaiseNoSpace();
+    if (guard->low()) RaiseNoSpace([] {});
   };
   hooks.on_alarms = [this](const std::vector<AlarmEntry>&) { guard->Recheck(); };
   runner = std::make_unique<GroupRunner>(GroupRunner::Options{options.clock, options.count_ring_bytes}, database.get(),
@@ -226,7 +226,7 @@ void Engine::Impl::StartParts() {
   if (options.read_only) return;
   lessor->Start();
   reclaimer->Start(applier->compacted(), applier->reclaimed());
-  if (guard->low()) RaiseNoSpace();
+  if (guard->low()) RaiseNoSpace([] {});
 }
 
 Result<std::unique_ptr<Engine>> Engine::Open(EngineOptions options) {

@@ -65,6 +65,29 @@ TEST_F(MaintenanceService, AlarmsAreSwitchedListedAndObeyed) {
   EXPECT_EQ(Call<pb::AlarmResponse>("Maintenance/Alarm", request).alarms_size(), 0);
 }
 
+class SmallQuota : public ServiceTest {
+ protected:
+  void SetUp() override {
+    engine_options.quota_backend_bytes = 200'000;
+    ServiceTest::SetUp();
+  }
+};
+
+TEST_F(SmallQuota, WhoIsRefusedFindsTheAlarm) {
+  PutRequest request;
+  request.key = "k";
+  request.value = std::string(4096, 'v');
+  auto put = client().Put(request);
+  for (int i = 0; put.ok() && i < 1000; ++i) put = client().Put(request);
+  ASSERT_FALSE(put.ok());
+  EXPECT_EQ(put.error().reason(), Reason::kNoSpace);
+  const auto alarms = client().Alarms();
+  ASSERT_TRUE(alarms.ok());
+  ASSERT_EQ(alarms->size(), 1u);
+  EXPECT_EQ(alarms->front().alarm, client::Alarm::kNoSpace);
+  EXPECT_EQ(alarms->front().member_id, engine().GetInfo().member_id);
+}
+
 TEST_F(MaintenanceService, CorruptStopsWritesButNotReads) {
   Put("a", "1");
   pb::AlarmRequest request;

@@ -263,9 +263,11 @@ void Http2Session::OnFrameBegin(std::uint8_t type) {
 void Http2Session::OnPing(bool ack, const std::uint8_t* opaque) {
   if (!ack) {
     if (!pings_.OnPing(now(), !streams_.empty())) Terminate(CloseReason::kTooManyPings, "too_many_pings");
-  } else if (std::memcmp(opaque, kShutdownPing.data(), kShutdownPing.size()) == 0) {
-    FinishShutdown();
+    return;
   }
+  if (std::memcmp(opaque, kShutdownPing.data(), kShutdownPing.size()) == 0) FinishShutdown();
+  // Few answers are ever due; whoever sends more answers nothing.
+  if (!useless_.Take(now())) Terminate(CloseReason::kUselessFrames, "too_many_useless_frames");
 }
 
 void Http2Session::OnSettings(bool ack) {

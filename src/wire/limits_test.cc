@@ -296,8 +296,9 @@ TEST(WireAbuse, UselessFrames) {
   const std::string priority = FrameBytes(NGHTTP2_PRIORITY, 0, 3, std::string("\0\0\0\0\x10", 5));
   const std::string window = FrameBytes(NGHTTP2_WINDOW_UPDATE, 0, 1, std::string("\0\0\0\1", 4));
   const std::string unknown = FrameBytes(0xBB, 0, 0, "what is this");
+  const std::string unasked = FrameBytes(NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, "12345678");
   int closed = 0;
-  for (const std::string& frame : {priority, window, unknown}) {
+  for (const std::string& frame : {priority, window, unknown, unasked}) {
     const std::string said = Flood(&server, kPreface + OpenStream(), frame);
     EXPECT_NE(said.find("too_many_useless_frames"), std::string::npos) << closed;
     EXPECT_TRUE(server.WaitForMetric(ClosedBecause("useless_frames"), ++closed));

@@ -1,0 +1,307 @@
+#include "storage/tables.h"
+
+#include <rocksdb/cache.h>
+#include <rocksdb/db.h>
+#include <rocksdb/env.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/options.h>
+#include <rocksdb/sst_file_reader.h>
+#include <rocksdb/sst_file_writer.h>
+#include <rocksdb/table.h>
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "storage/rocksdb_status.h"
+
+namespace vellum::storage {
+namespace {
+
+rocksdb::Slice ToSlice(std::string_view bytes) { return {bytes.data(), bytes.size()}; }
+std::string_view ToView(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
+
+/// Generations keep no log of RocksDB's own: there is nothing in it that GENERATION does not say.
+class SilentLog final : public rocksdb::Logger {
+ public:
+  using rocksdb::Logger::Logv;
+  void Logv(const char* /*format*/, va_list /*arguments*/) override {}
+};
+
+rocksdb::Options BaseOptions(const TableOptions& table, const std::shared_ptr<rocksdb::Cache>& cache) {
+  rocksdb::BlockBasedTableOptions block;
+  block.block_size = table.block_bytes;
+  block.format_version = 5;
+  block.checksum = rocksdb::kXXH3;
+  if (table.bloom_filter) block.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  if (cache) {
+    block.block_cache = cache;
+    block.cache_index_and_filter_blocks = true;
+  } else {
+    block.no_block_cache = true;
+  }
+  rocksdb::Options options;
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(block));
+  options.compression = rocksdb::kLZ4Compression;
+  options.info_log = std::make_shared<SilentLog>();
+  options.info_log_level = rocksdb::FATAL_LEVEL;
+  options.max_open_files = -1;
+  options.disable_auto_compactions = true;
+  options.skip_stats_update_on_db_open = true;
+  options.skip_checking_sst_file_sizes_on_db_open = true;
+  options.stats_dump_period_sec = 0;
+  options.stats_persist_period_sec = 0;
+  return options;
+}
+
+}  // namespace
+
+struct TableWriter::Impl {
+  explicit Impl(const TableOptions& table)
+      : options(BaseOptions(table, nullptr)), writer(rocksdb::EnvOptions(), options) {}
+  rocksdb::Options options;
+  rocksdb::SstFileWriter writer;
+  std::string path;
+  std::uint64_t deletions = 0;
+  bool finished = false;
+};
+
+TableWriter::TableWriter(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+TableWriter::~TableWriter() {
+  if (impl_ && !impl_->finished) ::unlink(impl_->path.c_str());
+}
+
+Result<std::unique_ptr<TableWriter>> TableWriter::Create(const std::string& path, const TableOptions& options) {
+  auto impl = std::make_unique<Impl>(options);
+  impl->path = path;
+  VELLUM_TRY(FromRocksDb(impl->writer.Open(path)).WithContext("table file " + path));
+  return std::unique_ptr<TableWriter>(new TableWriter(std::move(impl)));
+}
+
+Status TableWriter::Put(std::string_view key, std::string_view value) {
+  return FromRocksDb(impl_->writer.Put(ToSlice(key), ToSlice(value)));
+}
+
+Status TableWriter::Delete(std::string_view key) {
+  ++impl_->deletions;
+  return FromRocksDb(impl_->writer.Delete(ToSlice(key)));
+}
+
+std::uint64_t TableWriter::bytes() const { return impl_->writer.FileSize(); }
+
+Result<TableInfo> TableWriter::Finish() {
+  rocksdb::ExternalSstFileInfo file;
+  const rocksdb::Status finished = impl_->writer.Finish(&file);
+  if (!finished.ok()) {
+    if (file.num_entries == 0 && finished.IsInvalidArgument()) {
+      return FailedPrecondition("table file " + impl_->path + " has no records");
+    }
+    return FromRocksDb(finished).WithContext("table file " + impl_->path);
+  }
+  impl_->finished = true;
+  TableInfo info;
+  info.bytes = file.file_size;
+  info.entries = file.num_entries;
+  info.deletions = impl_->deletions;
+  info.smallest = file.smallest_key;
+  info.largest = file.largest_key;
+  return info;
+}
+
+namespace {
+
+class IteratorCursor : public TableCursor {
+ public:
+  void Seek(std::string_view key) override { iterator_->Seek(ToSlice(key)); }
+  void Next() override { iterator_->Next(); }
+  bool valid() const override { return iterator_->Valid(); }
+  std::string_view key() const override { return ToView(iterator_->key()); }
+  std::string_view value() const override { return ToView(iterator_->value()); }
+  Status status() const override { return FromRocksDb(iterator_->status()); }
+
+ protected:
+  std::unique_ptr<rocksdb::Iterator> iterator_;
+};
+
+class FileCursor final : public IteratorCursor {
+ public:
+  explicit FileCursor(const rocksdb::Options& options) : reader_(options) {}
+  ~FileCursor() override { iterator_.reset(); }
+
+  Status Open(const std::string& path) {
+    VELLUM_TRY(FromRocksDb(reader_.Open(path)).WithContext("table file " + path));
+    rocksdb::ReadOptions read;
+    read.readahead_size = 1u << 20;
+    read.fill_cache = false;
+    iterator_.reset(reader_.NewIterator(read));
+    return {};
+  }
+
+ private:
+  rocksdb::SstFileReader reader_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<TableCursor>> OpenTable(const std::string& path) {
+  auto cursor = std::make_unique<FileCursor>(BaseOptions(TableOptions{}, nullptr));
+  VELLUM_TRY(cursor->Open(path));
+  return std::unique_ptr<TableCursor>(std::move(cursor));
+}
+
+struct TableCache::Impl {
+  std::shared_ptr<rocksdb::Cache> cache;
+};
+
+TableCache::TableCache(std::size_t bytes)
+    : impl_(std::make_shared<Impl>(Impl{rocksdb::NewLRUCache(bytes)})) {}
+TableCache::~TableCache() = default;
+std::size_t TableCache::used_bytes() const { return impl_->cache->GetUsage(); }
+
+TableDirectory::~TableDirectory() = default;
+
+namespace {
+
+class OpenDirectory final : public TableDirectory {
+ public:
+  OpenDirectory(std::unique_ptr<rocksdb::DB> db, std::size_t files) : db_(std::move(db)), files_(files) {}
+
+  Result<std::optional<std::string>> Get(std::string_view key) const override {
+    std::string value;
+    const rocksdb::Status status = db_->Get(rocksdb::ReadOptions(), ToSlice(key), &value);
+    if (status.IsNotFound()) return std::optional<std::string>();
+    VELLUM_TRY(FromRocksDb(status));
+    return std::optional<std::string>(std::move(value));
+  }
+
+  Result<bool> Contains(std::string_view key) const override {
+    rocksdb::PinnableSlice value;
+    const rocksdb::Status status =
+        db_->Get(rocksdb::ReadOptions(), db_->DefaultColumnFamily(), ToSlice(key), &value);
+    if (status.IsNotFound()) return false;
+    VELLUM_TRY(FromRocksDb(status));
+    return true;
+  }
+
+  std::unique_ptr<TableCursor> NewCursor(std::string_view lower, std::string_view upper, bool scan) const override;
+
+  std::size_t open_files() const override { return files_; }
+  rocksdb::DB* db() const { return db_.get(); }
+
+ private:
+  std::unique_ptr<rocksdb::DB> db_;
+  std::size_t files_;
+};
+
+class DirectoryCursor final : public IteratorCursor {
+ public:
+  DirectoryCursor(std::shared_ptr<const OpenDirectory> directory, std::string_view lower, std::string_view upper,
+                  bool scan)
+      : directory_(std::move(directory)), lower_(lower), upper_(upper), lower_slice_(lower_), upper_slice_(upper_) {
+    rocksdb::ReadOptions read;
+    read.iterate_lower_bound = &lower_slice_;
+    if (!upper_.empty()) read.iterate_upper_bound = &upper_slice_;
+    read.total_order_seek = true;
+    if (scan) {
+      read.fill_cache = false;
+      read.readahead_size = 1u << 20;
+    }
+    iterator_.reset(directory_->db()->NewIterator(read));
+  }
+  ~DirectoryCursor() override { iterator_.reset(); }
+
+ private:
+  const std::shared_ptr<const OpenDirectory> directory_;
+  const std::string lower_;
+  const std::string upper_;
+  const rocksdb::Slice lower_slice_;
+  const rocksdb::Slice upper_slice_;
+};
+
+std::unique_ptr<TableCursor> OpenDirectory::NewCursor(std::string_view lower, std::string_view upper,
+                                                      bool scan) const {
+  auto self = std::static_pointer_cast<const OpenDirectory>(shared_from_this());
+  return std::make_unique<DirectoryCursor>(std::move(self), lower, upper, scan);
+}
+
+Status LinkFile(const std::string& from, const std::string& to) {
+  if (::link(from.c_str(), to.c_str()) == 0) return {};
+  const int error = errno;
+  const std::string what = "cannot link " + from + " to " + to + ": " + std::strerror(error);
+  return error == ENOSPC || error == EMLINK || error == EDQUOT ? ResourceExhausted(what) : FailedPrecondition(what);
+}
+
+/// The table files of an open database, lowest layer last added.
+std::vector<std::string> TableNames(rocksdb::DB* db) {
+  std::vector<rocksdb::LiveFileMetaData> files;
+  db->GetLiveFilesMetaData(&files);
+  std::vector<std::string> names;
+  names.reserve(files.size());
+  for (const auto& file : files) names.push_back(file.name.substr(file.name.find_first_not_of('/')));
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+}  // namespace
+
+Result<std::vector<std::vector<std::string>>> TableDirectory::Build(
+    const std::string& path, const std::vector<std::vector<std::string>>& layers) {
+  rocksdb::Options options = BaseOptions(TableOptions{}, nullptr);
+  options.create_if_missing = true;
+  options.error_if_exists = true;
+  options.max_open_files = 64;
+  options.num_levels = 7;
+  options.level0_file_num_compaction_trigger = 1 << 30;
+  options.level0_slowdown_writes_trigger = 1 << 30;
+  options.level0_stop_writes_trigger = 1 << 30;
+  rocksdb::DB* raw = nullptr;
+  VELLUM_TRY(FromRocksDb(rocksdb::DB::Open(options, path, &raw)).WithContext("directory " + path));
+  std::unique_ptr<rocksdb::DB> db(raw);
+
+  // RocksDB takes files over by moving them: a scratch link is moved, the sealed original stays where it is.
+  rocksdb::IngestExternalFileOptions ingest;
+  ingest.move_files = true;
+  ingest.failed_move_fall_back_to_copy = false;
+  // The default would write a sequence number into the file, which other generations share.
+  ingest.write_global_seqno = false;
+  ingest.snapshot_consistency = false;
+
+  const std::string scratch = path + "/scratch";
+  std::error_code error;
+  std::vector<std::vector<std::string>> names;
+  std::vector<std::string> known;
+  for (const auto& layer : layers) {
+    names.emplace_back();
+    if (layer.empty()) continue;
+    std::filesystem::create_directory(scratch, error);
+    if (error) return Internal("cannot make " + scratch + ": " + error.message());
+    std::vector<std::string> links;
+    for (std::size_t i = 0; i < layer.size(); ++i) {
+      links.push_back(scratch + "/" + std::to_string(i) + ".sst");
+      VELLUM_TRY(LinkFile(layer[i], links.back()));
+    }
+    VELLUM_TRY(FromRocksDb(db->IngestExternalFile(links, ingest)).WithContext("directory " + path));
+    const std::vector<std::string> now = TableNames(db.get());
+    // RocksDB numbers ingested files in the order they were given.
+    std::set_difference(now.begin(), now.end(), known.begin(), known.end(), std::back_inserter(names.back()));
+    if (names.back().size() != layer.size()) return Internal("directory " + path + ": lost count of its files");
+    known = now;
+  }
+  std::filesystem::remove_all(scratch, error);
+  VELLUM_TRY(FromRocksDb(db->Close()).WithContext("directory " + path));
+  return names;
+}
+
+Result<std::shared_ptr<TableDirectory>> TableDirectory::Open(const std::string& path, const TableCache& cache) {
+  rocksdb::Options options = BaseOptions(TableOptions{}, cache.impl_->cache);
+  rocksdb::DB* raw = nullptr;
+  VELLUM_TRY(FromRocksDb(rocksdb::DB::OpenForReadOnly(options, path, &raw)).WithContext("generation " + path));
+  std::unique_ptr<rocksdb::DB> db(raw);
+  const std::size_t files = TableNames(db.get()).size();
+  return std::shared_ptr<TableDirectory>(std::make_shared<OpenDirectory>(std::move(db), files));
+}
+
+}  // namespace vellum::storage

@@ -1,0 +1,351 @@
+#include "sync/merge.h"
+
+#include <algorithm>
+#include <future>
+#include <limits>
+#include <mutex>
+
+#include "sync/codec.h"
+#include "sync/run_sorter.h"
+
+namespace vellum::sync {
+namespace {
+
+using storage::TableCursor;
+
+constexpr std::uint64_t kPollEvery = 4096;  ///< Records between looks at the cancel flag.
+
+/// Counts records over all threads, tells the caller, and looks whether to stop.
+class Pulse {
+ public:
+  explicit Pulse(const MergeLimits& limits) : limits_(limits) {}
+
+  Status Tick(std::uint64_t* since) {
+    if (++*since < kPollEvery) return {};
+    return Flush(since);
+  }
+  Status Flush(std::uint64_t* since) {
+    const std::uint64_t done = done_.fetch_add(*since) + *since;
+    *since = 0;
+    if (limits_.progress) limits_.progress(done);
+    if (limits_.cancel != nullptr && limits_.cancel->load(std::memory_order_relaxed)) {
+      return Cancelled("the operation was cancelled after " + std::to_string(done) + " records");
+    }
+    return {};
+  }
+
+ private:
+  const MergeLimits& limits_;
+  std::atomic<std::uint64_t> done_{0};
+};
+
+/// Runs tasks on up to `threads` threads and returns the first error in the order of the tasks.
+Status RunTasks(std::vector<std::function<Status()>> tasks, int threads) {
+  std::atomic<std::size_t> next{0};
+  std::vector<Status> outcomes(tasks.size());
+  const auto work = [&] {
+    for (std::size_t i = next++; i < tasks.size(); i = next++) outcomes[i] = tasks[i]();
+  };
+  std::vector<std::future<void>> workers;
+  for (int i = 1; i < threads && static_cast<std::size_t>(i) < tasks.size(); ++i) {
+    workers.push_back(std::async(std::launch::async, work));
+  }
+  work();
+  for (auto& worker : workers) worker.get();
+  for (Status& outcome : outcomes) VELLUM_TRY(std::move(outcome));
+  return {};
+}
+
+/// The buckets of indexes that follow from values, each with its own sorter. One per record bucket that is being written, so
+/// that record buckets can be written at the same time.
+class IndexCollector {
+ public:
+  IndexCollector(const MergeLimits& limits, Bucket records, std::size_t memory_bytes, bool principals)
+      : scratch_(limits.scratch), name_(FindBucket(static_cast<std::uint8_t>(records))->name),
+        memory_bytes_(memory_bytes), principals_(principals) {}
+
+  /// Files the record's index keys. `value` goes with every key: empty, or a mark of the caller's.
+  Status Add(std::string_view record_key, std::string_view record_value) {
+    Status failed;
+    VELLUM_TRY(ForEachIndexKey(record_key, record_value, [&](Bucket bucket, std::string_view key) {
+      if (failed.ok() && (principals_ || FindBucket(static_cast<std::uint8_t>(bucket))->from_value)) {
+        failed = AddKey(bucket, key, {});
+      }
+    }));
+    return failed;
+  }
+
+  Status AddKey(Bucket bucket, std::string_view key, std::string_view value) {
+    auto& sorter = sorters_[bucket];
+    if (!sorter) {
+      sorter = std::make_unique<RunSorter>(RunSorter::Options{
+          scratch_, std::string(name_) + "-" + std::string(FindBucket(static_cast<std::uint8_t>(bucket))->name),
+          memory_bytes_});
+    }
+    return sorter->Add(key, value);
+  }
+
+  std::map<Bucket, std::unique_ptr<RunSorter>>& sorters() { return sorters_; }
+
+ private:
+  const std::string scratch_;
+  const std::string_view name_;
+  const std::size_t memory_bytes_;
+  const bool principals_;
+  std::map<Bucket, std::unique_ptr<RunSorter>> sorters_;
+};
+
+/// Gathers what the tasks of one derivation wrote.
+class Gathering {
+ public:
+  void Take(Bucket bucket, BucketWriter* writer) {
+    std::lock_guard<std::mutex> lock(mu_);
+    for (NewFile& file : writer->TakeFiles()) derived_.files.push_back(std::move(file));
+    derived_.totals[bucket].Merge(writer->totals());
+  }
+  Derived& derived() { return derived_; }
+
+ private:
+  std::mutex mu_;
+  Derived derived_;
+};
+
+/// Writes the index buckets that several collectors have keys for.
+Status WriteIndexes(std::vector<std::unique_ptr<IndexCollector>>* collectors, const MergeLimits& limits,
+                    Gathering* gathering) {
+  std::vector<std::function<Status()>> tasks;
+  for (const BucketInfo& info : kBuckets) {
+    if (!info.index) continue;
+    std::vector<RunSorter*> sorters;
+    for (auto& collector : *collectors) {
+      const auto found = collector->sorters().find(info.bucket);
+      if (found != collector->sorters().end()) sorters.push_back(found->second.get());
+    }
+    if (sorters.empty()) continue;
+    tasks.push_back([&limits, gathering, bucket = info.bucket, sorters]() -> Status {
+      std::vector<std::unique_ptr<TableCursor>> runs;
+      for (RunSorter* sorter : sorters) {
+        VELLUM_ASSIGN_OR_RETURN(auto run, sorter->Finish());
+        runs.push_back(std::move(run));
+      }
+      const auto cursor = MergeRuns(std::move(runs));
+      BucketWriter writer(limits.scratch, bucket, 0, limits.file_bytes);
+      for (cursor->Seek({}); cursor->valid(); cursor->Next()) VELLUM_TRY(writer.Put(cursor->key(), {}));
+      VELLUM_TRY(cursor->status());
+      VELLUM_TRY(writer.Finish());
+      gathering->Take(bucket, &writer);
+      return {};
+    });
+  }
+  return RunTasks(std::move(tasks), limits.threads);
+}
+
+/// Several sources of one bucket side by side: shows, key by key, which sources have the key.
+class SideBySide {
+ public:
+  explicit SideBySide(std::vector<std::unique_ptr<TableCursor>> cursors) : cursors_(std::move(cursors)) {
+    for (std::size_t rank = 0; rank < cursors_.size(); ++rank) Enter(rank);
+    Gather();
+  }
+
+  /// Ranks that stand on the present key, ascending. Empty at the end.
+  const std::vector<std::size_t>& ranks() const { return at_; }
+  std::string_view key() const { return cursors_[at_.front()]->key(); }
+  std::string_view value(std::size_t rank) const { return cursors_[rank]->value(); }
+
+  void Next() {
+    for (const std::size_t rank : at_) {
+      cursors_[rank]->Next();
+      Enter(rank);
+    }
+    Gather();
+  }
+  const Status& status() const { return status_; }
+
+ private:
+  struct Later {
+    const std::vector<std::unique_ptr<TableCursor>>* cursors;
+    bool operator()(std::size_t a, std::size_t b) const {
+      const int order = (*cursors)[a]->key().compare((*cursors)[b]->key());
+      return order != 0 ? order > 0 : a > b;
+    }
+  };
+
+  void Enter(std::size_t rank) {
+    if (!cursors_[rank]) return;
+    if (cursors_[rank]->valid()) {
+      heap_.push_back(rank);
+      std::push_heap(heap_.begin(), heap_.end(), Later{&cursors_});
+    } else if (status_.ok()) {
+      status_ = cursors_[rank]->status();
+    }
+  }
+
+  void Gather() {
+    at_.clear();
+    if (!status_.ok()) return;
+    while (!heap_.empty() &&
+           (at_.empty() || cursors_[heap_.front()]->key() == cursors_[at_.front()]->key())) {
+      std::pop_heap(heap_.begin(), heap_.end(), Later{&cursors_});
+      at_.push_back(heap_.back());
+      heap_.pop_back();
+    }
+  }
+
+  const std::vector<std::unique_ptr<TableCursor>> cursors_;
+  std::vector<std::size_t> heap_;
+  std::vector<std::size_t> at_;
+  Status status_;
+};
+
+/// The rank whose record stays: strictly newest stamp, the earlier source on a tie.
+std::size_t Winner(const SideBySide& sources) {
+  std::size_t winner = sources.ranks().front();
+  Stamp newest = ValueStamp(sources.value(winner));
+  for (const std::size_t rank : sources.ranks()) {
+    const Stamp stamp = ValueStamp(sources.value(rank));
+    if (stamp > newest) {
+      winner = rank;
+      newest = stamp;
+    }
+  }
+  return winner;
+}
+
+/// What one identity's outcome means for the destination, whose rank is 0.
+void Count(const SideBySide& sources, std::size_t winner, MergeCounts* counts) {
+  const auto& ranks = sources.ranks();
+  if (ranks.front() != 0) {
+    ++counts->added;
+    return;
+  }
+  if (ranks.size() == 1) return;
+  if (winner != 0) {
+    ++counts->replaced;
+    return;
+  }
+  // The best of the sources against the destination's: the same bytes, or another record that lost.
+  std::size_t best = ranks[1];
+  for (const std::size_t rank : ranks) {
+    if (rank != 0 && ValueStamp(sources.value(rank)) > ValueStamp(sources.value(best))) best = rank;
+  }
+  ++(sources.value(best) == sources.value(0) ? counts->unchanged : counts->kept);
+}
+
+using Generations = std::vector<std::shared_ptr<const Generation>>;
+
+std::vector<std::unique_ptr<TableCursor>> ScanAll(const Generations& sources, const BucketInfo& bucket) {
+  std::vector<std::unique_ptr<TableCursor>> cursors;
+  for (std::size_t rank = 0; rank < sources.size(); ++rank) {
+    const bool takes_part = sources[rank] && (bucket.merged || rank == 0);
+    cursors.push_back(takes_part ? sources[rank]->Scan(bucket.bucket) : nullptr);
+  }
+  return cursors;
+}
+
+Status MergeRecordBucket(const Generations& sources, const BucketInfo& bucket, const MergeLimits& limits, Pulse* pulse,
+                         IndexCollector* indexes, MergeCounts* counts, Gathering* gathering) {
+  SideBySide merged(ScanAll(sources, bucket));
+  BucketWriter writer(limits.scratch, bucket.bucket, 0, limits.file_bytes);
+  std::uint64_t since = 0;
+  for (; !merged.ranks().empty(); merged.Next()) {
+    const std::size_t winner = Winner(merged);
+    Count(merged, winner, counts);
+    VELLUM_TRY(writer.Put(merged.key(), merged.value(winner)));
+    VELLUM_TRY(indexes->Add(merged.key(), merged.value(winner)));
+    VELLUM_TRY(pulse->Tick(&since));
+  }
+  VELLUM_TRY(merged.status());
+  VELLUM_TRY(writer.Finish());
+  gathering->Take(bucket.bucket, &writer);
+  return pulse->Flush(&since);
+}
+
+/// An index that follows from the identity: absence never deletes, so the union of the sources' entries is what the
+/// survivors imply.
+Status UniteIndexBucket(const Generations& sources, const BucketInfo& bucket, const MergeLimits& limits, Pulse* pulse,
+                        Gathering* gathering) {
+  SideBySide merged(ScanAll(sources, bucket));
+  BucketWriter writer(limits.scratch, bucket.bucket, 0, limits.file_bytes);
+  std::uint64_t since = 0;
+  for (; !merged.ranks().empty(); merged.Next()) {
+    VELLUM_TRY(writer.Put(merged.key(), {}));
+    VELLUM_TRY(pulse->Tick(&since));
+  }
+  VELLUM_TRY(merged.status());
+  VELLUM_TRY(writer.Finish());
+  gathering->Take(bucket.bucket, &writer);
+  return {};
+}
+
+}  // namespace
+
+Result<Derived> MergeGenerations(const Generations& sources, const MergeLimits& limits) {
+  Gathering gathering;
+  Pulse pulse(limits);
+  std::vector<std::unique_ptr<IndexCollector>> collectors;
+  std::vector<std::function<Status()>> tasks;
+  // The largest bucket first, so that the others fill the time of the other threads.
+  for (auto info = kBuckets.rbegin(); info != kBuckets.rend(); ++info) {
+    if (!info->index || info->from_value) continue;
+    tasks.push_back([&, bucket = *info] { return UniteIndexBucket(sources, bucket, limits, &pulse, &gathering); });
+  }
+  for (auto info = kBuckets.rbegin(); info != kBuckets.rend(); ++info) {
+    if (info->index) continue;
+    collectors.push_back(std::make_unique<IndexCollector>(limits, info->bucket, limits.memory_bytes / 4, false));
+    MergeCounts* const counts = &gathering.derived().stats[static_cast<std::size_t>(BucketType(info->bucket))];
+    tasks.push_back([&, bucket = *info, indexes = collectors.back().get(), counts] {
+      return MergeRecordBucket(sources, bucket, limits, &pulse, indexes, counts, &gathering);
+    });
+  }
+  VELLUM_TRY(RunTasks(std::move(tasks), limits.threads));
+  VELLUM_TRY(WriteIndexes(&collectors, limits, &gathering));
+  return std::move(gathering.derived());
+}
+
+Result<Derived> SealSorted(SortedRecords records, const MergeLimits& limits) {
+  Gathering gathering;
+  Pulse pulse(limits);
+  std::vector<std::unique_ptr<IndexCollector>> collectors;
+  std::vector<std::function<Status()>> tasks;
+  const bool principals_sorted = records.grants_by_principal != nullptr;
+  for (int type = kRecordTypes - 1; type >= 0; --type) {
+    TableCursor* const cursor = records.records[static_cast<std::size_t>(type)].get();
+    if (cursor == nullptr) continue;
+    const Bucket bucket = RecordBucket(static_cast<RecordType>(type));
+    collectors.push_back(
+        std::make_unique<IndexCollector>(limits, bucket, limits.memory_bytes / 4, !principals_sorted));
+    tasks.push_back([&, cursor, bucket, indexes = collectors.back().get()]() -> Status {
+      BucketWriter writer(limits.scratch, bucket, 0, limits.file_bytes);
+      std::uint64_t since = 0;
+      for (cursor->Seek({}); cursor->valid(); cursor->Next()) {
+        VELLUM_TRY(writer.Put(cursor->key(), cursor->value()));
+        VELLUM_TRY(indexes->Add(cursor->key(), cursor->value()));
+        VELLUM_TRY(pulse.Tick(&since));
+      }
+      VELLUM_TRY(cursor->status());
+      VELLUM_TRY(writer.Finish());
+      gathering.Take(bucket, &writer);
+      return pulse.Flush(&since);
+    });
+  }
+  if (principals_sorted) {
+    tasks.push_back([&, cursor = records.grants_by_principal.get()]() -> Status {
+      BucketWriter writer(limits.scratch, Bucket::kGrantByPrincipal, 0, limits.file_bytes);
+      std::uint64_t since = 0;
+      for (cursor->Seek({}); cursor->valid(); cursor->Next()) {
+        VELLUM_TRY(writer.Put(cursor->key(), {}));
+        VELLUM_TRY(pulse.Tick(&since));
+      }
+      VELLUM_TRY(cursor->status());
+      VELLUM_TRY(writer.Finish());
+      gathering.Take(Bucket::kGrantByPrincipal, &writer);
+      return {};
+    });
+  }
+  VELLUM_TRY(RunTasks(std::move(tasks), limits.threads));
+  VELLUM_TRY(WriteIndexes(&collectors, limits, &gathering));
+  return std::move(gathering.derived());
+}
+
+}  // namespace vellum::sync

@@ -355,6 +355,15 @@ Status ForEachIndexKey(std::string_view record_key, std::string_view value, cons
   return {};
 }
 
+void AppendPrincipalIndexKey(std::string* key, std::string_view record_key, const RecordView& grant) {
+  AppendBucket(key, Bucket::kGrantByPrincipal);
+  const std::size_t start = key->size();
+  AppendEscaped(key, grant.principal_type_id);
+  AppendEscaped(key, grant.principal_id);
+  const std::size_t principal_bytes = key->size() - start;
+  key->append(record_key.substr(1, record_key.size() - 1 - principal_bytes));
+}
+
 Result<std::string> IndexedRecordKey(std::string_view index_key) {
   const Status bad = DataLoss("not an index key: " + Printable(index_key));
   const BucketInfo* const info = index_key.empty() ? nullptr : FindBucket(static_cast<std::uint8_t>(index_key[0]));

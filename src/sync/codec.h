@@ -90,6 +90,9 @@ class StoredRecord {
 using EmitIndexKey = std::function<void(Bucket bucket, std::string_view key)>;
 Status ForEachIndexKey(std::string_view record_key, std::string_view value, const EmitIndexKey& emit);
 
+/// Appends the by-principal index key of a grant, whose record key is `record_key`. It follows from the identity alone.
+void AppendPrincipalIndexKey(std::string* key, std::string_view record_key, const RecordView& grant);
+
 /// The record key that an index key leads to. kDataLoss for bytes that are no index key.
 Result<std::string> IndexedRecordKey(std::string_view index_key);
 

@@ -1,0 +1,128 @@
+#include "sync/staging.h"
+
+#include <filesystem>
+#include <set>
+
+#include "base/bytes.h"
+#include "storage/files.h"
+#include "sync/codec.h"
+#include "vellum/sync/v1/staging.pb.h"
+
+namespace vellum::sync {
+namespace {
+
+constexpr std::uint32_t kFormat = 1;
+constexpr std::uint64_t kStagingFileBytesMax = 64u << 20;
+
+/// Grants are most of every sync; their by-principal keys come next.
+std::size_t MemoryShare(Bucket bucket, std::size_t all) {
+  switch (bucket) {
+    case Bucket::kGrant: return all / 2;
+    case Bucket::kGrantByPrincipal: return all / 4;
+    default: return all / 16;
+  }
+}
+
+std::string StagingPath(const std::string& directory) { return directory + "/STAGING"; }
+
+}  // namespace
+
+Staging::Staging(Options options) : options_(std::move(options)) {}
+Staging::~Staging() = default;
+
+Result<std::unique_ptr<Staging>> Staging::Create(Options options) {
+  if (std::filesystem::exists(StagingPath(options.directory))) {
+    return FailedPrecondition(options.directory + " already holds a sync that is being written: resume it");
+  }
+  return std::unique_ptr<Staging>(new Staging(std::move(options)));
+}
+
+Result<std::unique_ptr<Staging>> Staging::Resume(Options options) {
+  const std::string path = StagingPath(options.directory);
+  if (!std::filesystem::exists(path)) return NotFound(options.directory + " holds no checkpoint");
+  VELLUM_ASSIGN_OR_RETURN(const std::string bytes, storage::ReadFile(path, kStagingFileBytesMax));
+  v1::Staging proto;
+  if (!proto.ParseFromString(bytes) || proto.format() != kFormat) return DataLoss(path + " is damaged");
+
+  std::unique_ptr<Staging> staging(new Staging(std::move(options)));
+  std::set<std::string> named = {"STAGING"};
+  for (const v1::Run& run : proto.runs()) {
+    const BucketInfo* const bucket = run.bucket() > 0xFF ? nullptr : FindBucket(static_cast<std::uint8_t>(run.bucket()));
+    if (bucket == nullptr || run.name().empty() || run.name().find('/') != std::string::npos) {
+      return DataLoss(path + " names a run that cannot be: " + Printable(run.name()));
+    }
+    VELLUM_TRY(staging->Sorter(bucket->bucket)->Adopt(staging->options_.directory + "/" + run.name()));
+    named.insert(run.name());
+  }
+  std::error_code error;
+  for (const auto& file : std::filesystem::directory_iterator(staging->options_.directory, error)) {
+    if (!named.contains(file.path().filename().string())) std::filesystem::remove_all(file.path(), error);
+  }
+  staging->token_ = proto.token();
+  staging->records_ = proto.records();
+  return staging;
+}
+
+RunSorter* Staging::Sorter(Bucket bucket) {
+  auto& sorter = sorters_[bucket];
+  if (!sorter) {
+    sorter = std::make_unique<RunSorter>(
+        RunSorter::Options{options_.directory, std::string(FindBucket(static_cast<std::uint8_t>(bucket))->name),
+                           MemoryShare(bucket, options_.memory_bytes)});
+  }
+  return sorter.get();
+}
+
+Status Staging::Put(const RecordView& record) {
+  VELLUM_TRY(CheckRecord(record));
+  key_.clear();
+  value_.clear();
+  AppendRecordKey(&key_, record);
+  AppendRecordValue(&value_, record);
+  VELLUM_TRY(Sorter(RecordBucket(record.type))->Add(key_, value_));
+  if (record.type == RecordType::kGrant) {
+    index_key_.clear();
+    AppendPrincipalIndexKey(&index_key_, key_, record);
+    VELLUM_TRY(Sorter(Bucket::kGrantByPrincipal)->Add(index_key_, {}));
+  }
+  ++records_;
+  return {};
+}
+
+Status Staging::Checkpoint(std::string_view token) {
+  if (token.size() > kTokenBytesMax) {
+    return InvalidArgument("a checkpoint token of " + std::to_string(token.size()) + " bytes is above the limit of " +
+                           std::to_string(kTokenBytesMax));
+  }
+  v1::Staging proto;
+  proto.set_format(kFormat);
+  proto.set_token(std::string(token));
+  proto.set_records(records_);
+  for (auto& [bucket, sorter] : sorters_) {
+    VELLUM_TRY(sorter->Flush());
+    for (const std::string& path : sorter->runs()) {
+      v1::Run* const run = proto.add_runs();
+      run->set_name(std::filesystem::path(path).filename().string());
+      run->set_bucket(static_cast<std::uint32_t>(bucket));
+    }
+  }
+  VELLUM_TRY(storage::SyncDirectory(options_.directory));
+  VELLUM_TRY(storage::WriteFileDurably(StagingPath(options_.directory), proto.SerializeAsString()));
+  token_.assign(token);
+  return {};
+}
+
+Result<Derived> Staging::Seal(const MergeLimits& limits) {
+  SortedRecords sorted;
+  for (auto& [bucket, sorter] : sorters_) {
+    VELLUM_ASSIGN_OR_RETURN(auto cursor, sorter->Finish());
+    if (bucket == Bucket::kGrantByPrincipal) {
+      sorted.grants_by_principal = std::move(cursor);
+    } else {
+      sorted.records[static_cast<std::size_t>(BucketType(bucket))] = std::move(cursor);
+    }
+  }
+  return SealSorted(std::move(sorted), limits);
+}
+
+}  // namespace vellum::sync

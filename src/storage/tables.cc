@@ -15,7 +15,7 @@
 #include <cstring>
 #include <filesystem>
 
-#include "storage/rocksdb_status.h"
+#include "storage/engine_status.h"
 
 namespace vellum::storage {
 namespace {
@@ -77,17 +77,17 @@ TableWriter::~TableWriter() {
 Result<std::unique_ptr<TableWriter>> TableWriter::Create(const std::string& path, const TableOptions& options) {
   auto impl = std::make_unique<Impl>(options);
   impl->path = path;
-  VELLUM_TRY(FromRocksDb(impl->writer.Open(path)).WithContext("table file " + path));
+  VELLUM_TRY(FromEngine(impl->writer.Open(path)).WithContext("table file " + path));
   return std::unique_ptr<TableWriter>(new TableWriter(std::move(impl)));
 }
 
 Status TableWriter::Put(std::string_view key, std::string_view value) {
-  return FromRocksDb(impl_->writer.Put(ToSlice(key), ToSlice(value)));
+  return FromEngine(impl_->writer.Put(ToSlice(key), ToSlice(value)));
 }
 
 Status TableWriter::Delete(std::string_view key) {
   ++impl_->deletions;
-  return FromRocksDb(impl_->writer.Delete(ToSlice(key)));
+  return FromEngine(impl_->writer.Delete(ToSlice(key)));
 }
 
 std::uint64_t TableWriter::bytes() const { return impl_->writer.FileSize(); }
@@ -99,7 +99,7 @@ Result<TableInfo> TableWriter::Finish() {
     if (file.num_entries == 0 && finished.IsInvalidArgument()) {
       return FailedPrecondition("table file " + impl_->path + " has no records");
     }
-    return FromRocksDb(finished).WithContext("table file " + impl_->path);
+    return FromEngine(finished).WithContext("table file " + impl_->path);
   }
   impl_->finished = true;
   TableInfo info;
@@ -120,7 +120,7 @@ class IteratorCursor : public TableCursor {
   bool valid() const override { return iterator_->Valid(); }
   std::string_view key() const override { return ToView(iterator_->key()); }
   std::string_view value() const override { return ToView(iterator_->value()); }
-  Status status() const override { return FromRocksDb(iterator_->status()); }
+  Status status() const override { return FromEngine(iterator_->status()); }
 
  protected:
   std::unique_ptr<rocksdb::Iterator> iterator_;
@@ -132,7 +132,7 @@ class FileCursor final : public IteratorCursor {
   ~FileCursor() override { iterator_.reset(); }
 
   Status Open(const std::string& path) {
-    VELLUM_TRY(FromRocksDb(reader_.Open(path)).WithContext("table file " + path));
+    VELLUM_TRY(FromEngine(reader_.Open(path)).WithContext("table file " + path));
     rocksdb::ReadOptions read;
     read.readahead_size = 1u << 20;
     read.fill_cache = false;
@@ -173,7 +173,7 @@ class OpenDirectory final : public TableDirectory {
     std::string value;
     const rocksdb::Status status = db_->Get(rocksdb::ReadOptions(), ToSlice(key), &value);
     if (status.IsNotFound()) return std::optional<std::string>();
-    VELLUM_TRY(FromRocksDb(status));
+    VELLUM_TRY(FromEngine(status));
     return std::optional<std::string>(std::move(value));
   }
 
@@ -182,7 +182,7 @@ class OpenDirectory final : public TableDirectory {
     const rocksdb::Status status =
         db_->Get(rocksdb::ReadOptions(), db_->DefaultColumnFamily(), ToSlice(key), &value);
     if (status.IsNotFound()) return false;
-    VELLUM_TRY(FromRocksDb(status));
+    VELLUM_TRY(FromEngine(status));
     return true;
   }
 
@@ -258,7 +258,7 @@ Result<std::vector<std::vector<std::string>>> TableDirectory::Build(
   options.level0_slowdown_writes_trigger = 1 << 30;
   options.level0_stop_writes_trigger = 1 << 30;
   rocksdb::DB* raw = nullptr;
-  VELLUM_TRY(FromRocksDb(rocksdb::DB::Open(options, path, &raw)).WithContext("directory " + path));
+  VELLUM_TRY(FromEngine(rocksdb::DB::Open(options, path, &raw)).WithContext("directory " + path));
   std::unique_ptr<rocksdb::DB> db(raw);
 
   // RocksDB takes files over by moving them: a scratch link is moved, the sealed original stays where it is.
@@ -283,7 +283,7 @@ Result<std::vector<std::vector<std::string>>> TableDirectory::Build(
       links.push_back(scratch + "/" + std::to_string(i) + ".sst");
       VELLUM_TRY(LinkFile(layer[i], links.back()));
     }
-    VELLUM_TRY(FromRocksDb(db->IngestExternalFile(links, ingest)).WithContext("directory " + path));
+    VELLUM_TRY(FromEngine(db->IngestExternalFile(links, ingest)).WithContext("directory " + path));
     const std::vector<std::string> now = TableNames(db.get());
     // RocksDB numbers ingested files in the order they were given.
     std::set_difference(now.begin(), now.end(), known.begin(), known.end(), std::back_inserter(names.back()));
@@ -291,14 +291,14 @@ Result<std::vector<std::vector<std::string>>> TableDirectory::Build(
     known = now;
   }
   std::filesystem::remove_all(scratch, error);
-  VELLUM_TRY(FromRocksDb(db->Close()).WithContext("directory " + path));
+  VELLUM_TRY(FromEngine(db->Close()).WithContext("directory " + path));
   return names;
 }
 
 Result<std::shared_ptr<TableDirectory>> TableDirectory::Open(const std::string& path, const TableCache& cache) {
   rocksdb::Options options = BaseOptions(TableOptions{}, cache.impl_->cache);
   rocksdb::DB* raw = nullptr;
-  VELLUM_TRY(FromRocksDb(rocksdb::DB::OpenForReadOnly(options, path, &raw)).WithContext("generation " + path));
+  VELLUM_TRY(FromEngine(rocksdb::DB::OpenForReadOnly(options, path, &raw)).WithContext("generation " + path));
   std::unique_ptr<rocksdb::DB> db(raw);
   const std::size_t files = TableNames(db.get()).size();
   return std::shared_ptr<TableDirectory>(std::make_shared<OpenDirectory>(std::move(db), files));

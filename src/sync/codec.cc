@@ -145,8 +145,10 @@ bool ReadEntitlementIdentity(ByteReader* reader, IdentityParts* parts) {
   if (!ReadPart(reader, &parts->type_id) || !ReadPart(reader, &parts->resource_id)) return false;
   const auto stripped = reader->ReadByte();
   if (!stripped || *stripped > 1 || !ReadPart(reader, &tail)) return false;
+  const bool conventional = SplitEntitlementId(parts->type_id, parts->resource_id, tail).stripped;
   parts->id = *stripped == 1 ? parts->type_id + ":" + parts->resource_id + ":" + tail : std::move(tail);
-  return true;
+  // An id has one key: a conventional one that was not stripped would be a second.
+  return *stripped == 1 || !conventional;
 }
 
 bool ReadIdentity(RecordType type, ByteReader* reader, IdentityParts* parts) {

@@ -1,0 +1,216 @@
+#include <algorithm>
+#include <filesystem>
+
+#include "base/bytes.h"
+#include "sync/operations.h"
+
+namespace vellum::sync {
+namespace {
+
+/// A fold beats a merge while what comes in is small beside what is there ...
+constexpr double kFoldShareMax = 0.10;
+/// ... and what earlier folds hid is little beside what is alive; the next merge is also the rewrite.
+constexpr double kWasteShareMax = 0.15;
+constexpr std::uint32_t kLayersMax = 5;  ///< The base and four overlays.
+
+bool IsDiffType(const std::string& type) { return type == "partial_upserts" || type == "partial_deletions"; }
+
+int Width(const std::string& type) {
+  if (type == "full") return 3;
+  if (type == "resources_only") return 2;
+  return type == "partial" ? 1 : 0;
+}
+
+struct Input {
+  SyncEntry entry;
+  std::shared_ptr<const Generation> generation;
+};
+
+Result<Input> OpenSource(const MergeSourceSync& source) {
+  VELLUM_ASSIGN_OR_RETURN(SyncEntry entry, source.store->Get(source.sync_id));
+  const std::string name = "source sync " + Printable(source.sync_id);
+  if (IsDiffType(entry.run.type)) {
+    return FailedPrecondition(name + " is a diff (" + entry.run.type + "): diffs cannot be merged");
+  }
+  if (!entry.staging.empty()) return FailedPrecondition(name + " is being written");
+  auto generation = source.store->OpenGeneration(entry.generation());
+  if (!generation.ok()) return std::move(generation).error().WithContext(name);
+  return Input{std::move(entry), *std::move(generation)};
+}
+
+/// kAuto's choice, and the reason that people are told.
+Strategy Choose(const GenerationInfo& base, std::uint64_t incoming, Strategy wanted, std::string* why) {
+  const std::uint64_t there = base.records();
+  const double live = static_cast<double>(std::max<std::uint64_t>(base.bytes(), base.dead_bytes + 1) - base.dead_bytes);
+  const double waste = static_cast<double>(base.dead_bytes) / live;
+  if (wanted == Strategy::kMerge) {
+    *why = "asked for";
+  } else if (there == 0) {
+    *why = "the destination is empty";
+  } else if (base.layers >= kLayersMax) {
+    *why = "the destination has " + std::to_string(base.layers - 1) + " overlays already";
+  } else if (wanted == Strategy::kFold) {
+    *why = "asked for";
+    return Strategy::kFold;
+  } else if (static_cast<double>(incoming) > kFoldShareMax * static_cast<double>(there)) {
+    *why = std::to_string(incoming) + " incoming records are more than 10 % of " + std::to_string(there);
+  } else if (waste > kWasteShareMax) {
+    *why = "more than 15 % of the destination is waste";
+  } else {
+    *why = std::to_string(incoming) + " incoming records are at most 10 % of " + std::to_string(there);
+    return Strategy::kFold;
+  }
+  return Strategy::kMerge;
+}
+
+/// One MergeSyncs call.
+class Merging {
+ public:
+  Merging(Store* dest, const MergeOptions& options, const Work& work) : dest_(dest), options_(options), work_(work) {}
+
+  Result<MergeOutcome> Run(SyncEntry entry, const std::vector<MergeSourceSync>& sources) {
+    VELLUM_ASSIGN_OR_RETURN(building_, dest_->Register());
+    VELLUM_ASSIGN_OR_RETURN(const auto base, dest_->OpenGeneration(entry.generation()));
+    parents_.push_back(base->info().id);
+    VELLUM_ASSIGN_OR_RETURN(const auto inputs, Narrow(&entry, sources));
+    std::uint64_t incoming = 0;
+    for (const auto& input : inputs) incoming += input->info().records();
+
+    MergeOutcome outcome;
+    outcome.rounds = rounds_;
+    outcome.strategy = Choose(base->info(), incoming, options_.strategy, &outcome.why);
+    const MergeLimits limits = building_->Limits(work_);
+    Result<Derived> derived = Internal("nothing was derived");
+    if (outcome.strategy == Strategy::kFold) {
+      derived = FoldIntoGeneration(base, inputs, limits);
+    } else {
+      std::vector<std::shared_ptr<const Generation>> all = {base};
+      all.insert(all.end(), inputs.begin(), inputs.end());
+      derived = MergeGenerations(all, limits);
+    }
+    if (!derived.ok()) return std::move(derived).error();
+    outcome.stats = derived->stats;
+    outcome.changed = std::any_of(outcome.stats.begin(), outcome.stats.end(),
+                                  [](const MergeCounts& each) { return each.added + each.replaced > 0; });
+    const std::string operation = outcome.strategy == Strategy::kFold ? "fold" : "merge";
+    if (!outcome.changed) {
+      VELLUM_TRY(dest_->SwitchTo(base->info().id, {{std::move(entry), operation}}));
+      outcome.generation = base;
+      return outcome;
+    }
+    for (const NewFile& file : derived->files) {
+      if (file.path.starts_with(building_->directory())) outcome.bytes_written += file.file.bytes;
+    }
+    VELLUM_ASSIGN_OR_RETURN(outcome.generation, dest_->Publish(building_.get(), *std::move(derived), parents_,
+                                                               {{std::move(entry), operation}}));
+    return outcome;
+  }
+
+ private:
+  /// Opens the sources, widening the destination's attributes by theirs; more than fan_in_max are first merged with
+  /// their neighbours, in order, so that an earlier source still wins a tie.
+  Result<std::vector<std::shared_ptr<const Generation>>> Narrow(SyncEntry* entry,
+                                                                const std::vector<MergeSourceSync>& sources) {
+    const std::size_t fan_in = std::max<std::size_t>(2, options_.fan_in_max);
+    std::vector<std::shared_ptr<const Generation>> inputs;
+    for (std::size_t at = 0; at < sources.size(); at += fan_in) {
+      std::vector<std::shared_ptr<const Generation>> group;
+      for (std::size_t i = at; i < std::min(sources.size(), at + fan_in); ++i) {
+        VELLUM_ASSIGN_OR_RETURN(Input input, OpenSource(sources[i]));
+        Widen(&entry->run, input.entry.run);
+        if (parents_.size() < kParentsMax) parents_.push_back(input.generation->info().id);
+        group.push_back(std::move(input.generation));
+      }
+      if (sources.size() <= fan_in) return group;
+      VELLUM_ASSIGN_OR_RETURN(auto merged, MergeGroup(group));
+      inputs.push_back(std::move(merged));
+    }
+    while (inputs.size() > fan_in) {
+      std::vector<std::shared_ptr<const Generation>> next;
+      for (std::size_t at = 0; at < inputs.size(); at += fan_in) {
+        const auto end = inputs.begin() + static_cast<std::ptrdiff_t>(std::min(inputs.size(), at + fan_in));
+        VELLUM_ASSIGN_OR_RETURN(auto merged, MergeGroup({inputs.begin() + static_cast<std::ptrdiff_t>(at), end}));
+        next.push_back(std::move(merged));
+      }
+      inputs = std::move(next);
+    }
+    return inputs;
+  }
+
+  Result<std::shared_ptr<const Generation>> MergeGroup(std::vector<std::shared_ptr<const Generation>> group) {
+    const std::string name = building_->directory() + "/round-" + std::to_string(rounds_++);
+    MergeLimits limits = building_->Limits(work_);
+    limits.scratch = name + "-scratch";
+    std::error_code error;
+    std::filesystem::create_directory(limits.scratch, error);
+    if (error) return Internal("cannot make " + limits.scratch + ": " + error.message());
+    group.insert(group.begin(), nullptr);  // nothing is there yet: all count as added
+    VELLUM_ASSIGN_OR_RETURN(Derived derived, MergeGenerations(group, limits));
+    GenerationInfo info;
+    info.id = std::filesystem::path(name).filename().string();
+    info.operation = "round";
+    info.totals = std::move(derived.totals);
+    VELLUM_TRY(Assemble(name, std::move(derived.files), &info));
+    std::filesystem::remove_all(limits.scratch, error);
+    return Generation::Open(name, rounds_cache_);
+  }
+
+  static void Widen(SyncRun* run, const SyncRun& other) {
+    run->type = WiderType(run->type, other.type);
+    run->ended_at = std::max(run->ended_at, other.ended_at);
+    if (other.started_at != 0) {
+      run->started_at = run->started_at == 0 ? other.started_at : std::min(run->started_at, other.started_at);
+    }
+  }
+
+  static constexpr std::size_t kParentsMax = 64;
+  Store* const dest_;
+  const MergeOptions& options_;
+  const Work& work_;
+  const storage::TableCache rounds_cache_{8u << 20};
+  std::unique_ptr<Store::Building> building_;
+  std::vector<GenerationId> parents_;
+  std::uint64_t rounds_ = 1;
+};
+
+/// What the destination has, as a generation: an open one that nobody writes is sealed first.
+Result<SyncEntry> SealedDestination(Store* dest, std::string_view id, const Work& work) {
+  VELLUM_ASSIGN_OR_RETURN(SyncEntry entry, dest->Get(id));
+  if (entry.staging.empty()) return entry;
+  auto writer = SyncWriter::Resume(dest, id);
+  if (!writer.ok()) return std::move(writer).error().WithContext("destination");
+  VELLUM_TRY((*writer)->Seal(0, "seal", work).error());
+  return dest->Get(id);
+}
+
+}  // namespace
+
+std::string WiderType(const std::string& a, const std::string& b) { return Width(b) > Width(a) ? b : a; }
+
+Result<MergeOutcome> MergeSyncs(Store* dest, std::vector<MergeSourceSync> sources, std::string_view dest_sync_id,
+                                const MergeOptions& options, const Work& work) {
+  if (dest == nullptr) return InvalidArgument("merge: no destination store was given");
+  if (dest_sync_id.empty()) return InvalidArgument("merge: the destination's sync id is empty");
+  std::vector<MergeSourceSync> distinct;
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    const MergeSourceSync& source = sources[i];
+    if (source.store == nullptr) return InvalidArgument("merge: source " + std::to_string(i + 1) + " has no store");
+    if (source.sync_id.empty()) return InvalidArgument("merge: source " + std::to_string(i + 1) + " has no sync id");
+    if (source.store == dest && source.sync_id == dest_sync_id) {
+      return InvalidArgument("merge: source " + std::to_string(i + 1) + " is the destination itself, sync " +
+                             Printable(dest_sync_id));
+    }
+    const bool seen = std::any_of(distinct.begin(), distinct.end(), [&](const MergeSourceSync& each) {
+      return each.store == source.store && each.sync_id == source.sync_id;
+    });
+    if (!seen) distinct.push_back(source);
+  }
+  if (options.ties == Ties::kLast) std::reverse(distinct.begin(), distinct.end());
+  VELLUM_ASSIGN_OR_RETURN(SyncEntry entry, SealedDestination(dest, dest_sync_id, work));
+  if (IsDiffType(entry.run.type)) {
+    return FailedPrecondition("destination sync " + Printable(dest_sync_id) + " is a diff (" + entry.run.type + ")");
+  }
+  return Merging(dest, options, work).Run(std::move(entry), distinct);
+}
+
+}  // namespace vellum::sync

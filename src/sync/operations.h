@@ -1,0 +1,101 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sync/staging.h"
+#include "sync/store.h"
+
+/// What is done to syncs, over one Store or two: write, replace, merge, verify.
+namespace vellum::sync {
+
+/// Writes one sync. Until Seal nothing of it can be read. Not thread-safe. A writer that goes unsealed leaves what its
+/// last Checkpoint kept, or nothing.
+class SyncWriter final : public RecordSink {
+ public:
+  enum class IfExists : std::uint8_t { kRefuse, kReplace };
+
+  /// Starts a sync. kFailedPrecondition if `run.id` exists (unless kReplace) or is being written.
+  static Result<std::unique_ptr<SyncWriter>> Begin(Store* store, SyncRun run, std::string connector,
+                                                   IfExists if_exists = IfExists::kRefuse);
+  /// Goes on with an open sync from its last checkpoint. kFailedPrecondition if another writer has it.
+  static Result<std::unique_ptr<SyncWriter>> Resume(Store* store, std::string_view sync_id);
+
+  Status Put(const RecordView& record) override;
+  /// Makes everything so far survive, and the sync with it: it stays in the catalog as open.
+  Status Checkpoint(std::string_view token);
+  const std::string& token() const { return staging_->token(); }
+  std::uint64_t records() const { return staging_->records(); }
+
+  /// Builds the tables and indexes, and switches the sync to them. `ended_at` 0 leaves it unfinished, but readable.
+  /// `operation` goes into the history.
+  Result<std::shared_ptr<const Generation>> Seal(Stamp ended_at, std::string operation, const Work& work = {});
+
+ private:
+  SyncWriter(Store* store, SyncEntry entry, std::unique_ptr<Store::Building> building, std::unique_ptr<Staging> staging);
+
+  Store* const store_;
+  SyncEntry entry_;
+  std::unique_ptr<Store::Building> building_;
+  std::unique_ptr<Staging> staging_;
+  /// Replacing a sync that exists: its row stays as it is until the switch.
+  bool replaces_ = false;
+};
+
+struct ReplaceOutcome {
+  std::shared_ptr<const Generation> generation;
+  bool emptied = false;            ///< The source had nothing under the id, so the sync is empty now.
+  std::uint64_t files_linked = 0;
+  std::uint64_t bytes_copied = 0;  ///< Where links were impossible.
+};
+
+/// Makes the sync in `base` exactly what it is in `source`, attributes included; nothing else changes. Cost: the number of
+/// table files, or their bytes where they cannot be linked. Errors as in the table of docs/formats.md, "Replace".
+Result<ReplaceOutcome> ReplaceSync(Store* base, Store* source, std::string_view sync_id, const Work& work = {});
+
+enum class Strategy : std::uint8_t { kAuto, kMerge, kFold };
+enum class Ties : std::uint8_t { kFirst, kLast };
+
+struct MergeSourceSync {
+  Store* store = nullptr;
+  std::string sync_id;
+};
+struct MergeOptions {
+  Strategy strategy = Strategy::kAuto;
+  Ties ties = Ties::kFirst;
+  std::size_t fan_in_max = 64;  ///< Sources that are open at once; more go in rounds of neighbours.
+};
+struct MergeOutcome {
+  std::shared_ptr<const Generation> generation;
+  MergeStats stats{};
+  Strategy strategy = Strategy::kMerge;
+  std::string why;                ///< Of the strategy, for people.
+  std::uint64_t rounds = 1;
+  std::uint64_t bytes_written = 0;
+  bool changed = true;            ///< False: no record changed, so the generation is the one it was.
+};
+
+/// Unites syncs: per identity the strictly newest stamp wins; on a tie what `dest` has stays, then the earlier source.
+/// Absence never deletes. `dest_sync_id` must exist; its type becomes the widest of the inputs, its start the earliest, its
+/// end the latest.
+Result<MergeOutcome> MergeSyncs(Store* dest, std::vector<MergeSourceSync> sources, std::string_view dest_sync_id,
+                                const MergeOptions& options = {}, const Work& work = {});
+
+/// The wider of two sync types: full, then resources_only, then partial; others never widen.
+std::string WiderType(const std::string& a, const std::string& b);
+
+struct VerifyReport {
+  std::uint64_t records = 0;
+  std::uint64_t files = 0;
+  std::vector<std::string> problems;  ///< At most kProblemsMax, then a line that counts the rest.
+  static constexpr std::size_t kProblemsMax = 20;
+  bool ok() const { return problems.empty(); }
+};
+/// Reads all of a generation: files against their SHA-256, records against counts and digest, indexes against a rebuild.
+Result<VerifyReport> VerifyGeneration(const Generation& generation, const std::string& scratch, const Work& work = {});
+
+}  // namespace vellum::sync

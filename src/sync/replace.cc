@@ -1,0 +1,102 @@
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "base/bytes.h"
+#include "sync/operations.h"
+
+namespace vellum::sync {
+namespace {
+
+bool CannotLinkHere(int error) {
+  return error == EXDEV || error == EPERM || error == EMLINK || error == ENOTSUP || error == EOPNOTSUPP;
+}
+
+/// Copies a table file and compares the copy with the SHA-256 that its generation promises.
+Status CopyFile(const std::string& from, const std::string& to, const GenerationFile& file) {
+  std::error_code error;
+  std::filesystem::copy_file(from, to, error);
+  if (error) {
+    const std::string what = "cannot copy " + from + " to " + to + ": " + error.message();
+    return error == std::errc::no_space_on_device ? ResourceExhausted(what, Reason::kNoSpace) : Internal(what);
+  }
+  VELLUM_ASSIGN_OR_RETURN(const std::string sha256, FileSha256(to));
+  if (sha256 != file.sha256) return DataLoss(from + " is damaged: its SHA-256 is not the one in GENERATION");
+  const int fd = ::open(to.c_str(), O_RDONLY | O_CLOEXEC);
+  const bool synced = fd >= 0 && ::fsync(fd) == 0;
+  if (fd >= 0) ::close(fd);
+  return synced ? Status() : Internal("cannot sync " + to + ": " + std::strerror(errno));
+}
+
+/// Takes a generation's files over into a directory: by link, or by copy where links fail.
+Status TakeFiles(const Generation& source, const std::string& directory, Derived* derived, ReplaceOutcome* outcome) {
+  for (const GenerationFile& file : source.info().files) {
+    const std::string from = source.FilePath(file);
+    const std::string to = directory + "/taken-" + file.name;
+    if (::link(from.c_str(), to.c_str()) == 0) {
+      ++outcome->files_linked;
+    } else if (CannotLinkHere(errno)) {
+      VELLUM_TRY(CopyFile(from, to, file));
+      outcome->bytes_copied += file.bytes;
+    } else {
+      return Internal("cannot link " + from + " to " + to + ": " + std::strerror(errno));
+    }
+    derived->files.push_back({to, file});
+  }
+  derived->totals = source.info().totals;
+  derived->layers = source.info().layers;
+  derived->dead_bytes = source.info().dead_bytes;
+  return {};
+}
+
+Status CheckNotBeingWritten(const SyncEntry& entry, std::string_view where) {
+  if (!entry.staging.empty()) {
+    return FailedPrecondition("sync " + Printable(entry.run.id) + " is being written in the " + std::string(where));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<ReplaceOutcome> ReplaceSync(Store* base, Store* source, std::string_view sync_id, const Work& work) {
+  if (base == nullptr) return InvalidArgument("replace: no base store was given");
+  if (source == nullptr) return InvalidArgument("replace: no source store was given");
+  if (sync_id.empty()) return InvalidArgument("replace: the sync id is empty");
+  if (base == source) return InvalidArgument("replace: source and base are the same store, and sync " + Printable(sync_id));
+  VELLUM_ASSIGN_OR_RETURN(const auto theirs, source->Find(sync_id));
+  VELLUM_ASSIGN_OR_RETURN(auto ours, base->Find(sync_id));
+  if (!theirs && !ours) return NotFound("neither the source nor the base has sync " + Printable(sync_id));
+  if (theirs) {
+    VELLUM_TRY(CheckNotBeingWritten(*theirs, "source"));
+    if (theirs->state == SyncState::kOpen) {
+      return FailedPrecondition("sync " + Printable(sync_id) + " is unfinished in the source: it cannot replace another");
+    }
+  }
+  if (ours) VELLUM_TRY(CheckNotBeingWritten(*ours, "base"));
+
+  SyncEntry entry = ours ? *std::move(ours) : SyncEntry{};
+  if (theirs) {
+    entry.run = theirs->run;
+    if (!theirs->connector.empty()) entry.connector = theirs->connector;
+  }
+  ReplaceOutcome outcome;
+  Derived derived;
+  std::shared_ptr<const Generation> taken;
+  std::vector<GenerationId> parents;
+  VELLUM_ASSIGN_OR_RETURN(const auto building, base->Register());
+  if (theirs) {
+    VELLUM_ASSIGN_OR_RETURN(taken, source->OpenSync(sync_id));
+    parents.push_back(taken->info().id);
+    VELLUM_TRY(TakeFiles(*taken, building->directory(), &derived, &outcome));
+  }
+  outcome.emptied = !taken || taken->info().records() == 0;
+  if (work.cancel != nullptr && work.cancel->load()) return Cancelled("replacing sync " + Printable(sync_id) + " was cancelled");
+  VELLUM_ASSIGN_OR_RETURN(outcome.generation,
+                          base->Publish(building.get(), std::move(derived), parents, {{std::move(entry), "replace"}}));
+  return outcome;
+}
+
+}  // namespace vellum::sync

@@ -1,0 +1,496 @@
+#include "sync/store.h"
+
+#include <openssl/rand.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <set>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "storage/files.h"
+
+namespace vellum::sync {
+namespace {
+
+namespace fs = std::filesystem;
+
+Status Failed(const std::string& what, const std::error_code& error) {
+  const std::string text = what + ": " + error.message();
+  return error == std::errc::no_space_on_device ? ResourceExhausted(text, Reason::kNoSpace) : Internal(text);
+}
+
+Stamp WallStamp(Clock* clock) { return static_cast<Stamp>(clock->WallNow().time_since_epoch().count()); }
+
+/// References of all syncs: what they point at or may be rolled back to, and what they are staged in.
+struct References {
+  std::set<GenerationId> generations;
+  std::set<GenerationId> staging;
+};
+
+References Referenced(const std::vector<SyncEntry>& syncs) {
+  References references;
+  for (const SyncEntry& sync : syncs) {
+    for (const HistoryEntry& entry : sync.history) references.generations.insert(entry.generation);
+    if (!sync.staging.empty()) references.staging.insert(sync.staging);
+  }
+  return references;
+}
+
+}  // namespace
+
+std::string NewKsuid(Clock* clock) {
+  // https://github.com/segmentio/ksuid: four bytes of seconds since 1,400,000,000, sixteen random ones, in base 62.
+  constexpr std::int64_t kEpoch = 1'400'000'000;
+  constexpr char kDigits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+  std::uint8_t bytes[20];
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(clock->WallNow().time_since_epoch()).count();
+  const auto since = static_cast<std::uint32_t>(seconds - kEpoch);
+  for (int i = 0; i < 4; ++i) bytes[i] = static_cast<std::uint8_t>(since >> (24 - 8 * i));
+  VELLUM_CHECK(RAND_bytes(bytes + 4, 16) == 1);
+  std::string text(27, '0');
+  for (std::size_t at = text.size(); at-- > 0;) {
+    unsigned remainder = 0;
+    for (std::uint8_t& byte : bytes) {
+      const unsigned value = remainder * 256 + byte;
+      byte = static_cast<std::uint8_t>(value / 62);
+      remainder = value % 62;
+    }
+    text[at] = kDigits[remainder];
+  }
+  return text;
+}
+
+std::uint64_t DirectoryBytes(const std::string& path) {
+  std::uint64_t bytes = 0;
+  std::error_code error;
+  for (fs::recursive_directory_iterator at(path, error), end; !error && at != end; at.increment(error)) {
+    std::error_code ignored;
+    if (at->is_regular_file(ignored)) bytes += at->file_size(ignored);
+  }
+  return bytes;
+}
+
+Store::Store(StoreOptions options, Catalog* catalog)
+    : options_(std::move(options)), catalog_(catalog), cache_(options_.cache_bytes) {}
+
+Result<std::unique_ptr<Store>> Store::Open(StoreOptions options, Catalog* catalog) {
+  std::unique_ptr<Store> store(new Store(std::move(options), catalog));
+  VELLUM_TRY(store->MakeDirectories());
+  VELLUM_TRY(store->RetireEarlierWriters());
+  VELLUM_TRY(store->MoveUnregisteredAside());
+  VELLUM_TRY(store->Sweep().error());
+  return store;
+}
+
+Store::~Store() {
+  LeaseId writer = 0;
+  {
+    MutexLock lock(&writer_mu_);
+    stopping_ = true;
+    writer = writer_;
+    stop_.NotifyAll();
+  }
+  if (renewer_.joinable()) renewer_.join();
+  if (writer != 0) catalog_->RevokeLease(writer).IgnoreError("the next opening revokes it");
+}
+
+Status Store::MakeDirectories() {
+  std::error_code error;
+  for (const char* name : {"generations", "staging", "trash"}) {
+    fs::create_directories(options_.data_dir + "/" + name, error);
+    if (error) return Failed("cannot make " + options_.data_dir + "/" + name, error);
+  }
+  return storage::SyncDirectory(options_.data_dir);
+}
+
+Result<std::vector<GenerationEntry>> Store::ListGenerations() const {
+  VELLUM_ASSIGN_OR_RETURN(const auto rows, catalog_->List(kGenerationPrefix));
+  std::vector<GenerationEntry> entries;
+  for (const Catalog::Row& row : rows) {
+    VELLUM_ASSIGN_OR_RETURN(GenerationEntry entry,
+                            GenerationEntry::FromJson(row.key.substr(kGenerationPrefix.size()), row.value));
+    entry.mod_revision = row.mod_revision;
+    entries.push_back(std::move(entry));
+  }
+  return entries;
+}
+
+Status Store::RetireEarlierWriters() {
+  // The directory is ours alone, so whoever was writing is gone, whatever its lease says.
+  VELLUM_ASSIGN_OR_RETURN(const auto generations, ListGenerations());
+  std::set<LeaseId> writers;
+  Swept swept;
+  for (const GenerationEntry& entry : generations) {
+    if (entry.state != GenerationState::kBuilding) continue;
+    // Renamed into place, but the transaction that would have pointed at it never came.
+    VELLUM_TRY(RemoveDirectory(GenerationPath(entry.id), &swept));
+    if (entry.writer != 0) writers.insert(entry.writer);
+  }
+  for (const LeaseId writer : writers) VELLUM_TRY(catalog_->RevokeLease(writer));
+  return {};
+}
+
+Status Store::MoveUnregisteredAside() {
+  VELLUM_ASSIGN_OR_RETURN(const auto generations, ListGenerations());
+  std::set<GenerationId> known;
+  for (const GenerationEntry& entry : generations) known.insert(entry.id);
+  std::error_code error;
+  for (const auto& directory : fs::directory_iterator(options_.data_dir + "/generations", error)) {
+    const std::string name = directory.path().filename().string();
+    if (known.contains(name)) continue;
+    // Its files are complete but no transaction ever named it, or the metadata plane is an older one: nobody's to delete.
+    const std::string aside = options_.data_dir + "/unregistered";
+    fs::create_directories(aside, error);
+    fs::rename(directory.path(), aside + "/" + name, error);
+    if (error) return Failed("cannot move " + directory.path().string() + " to " + aside, error);
+    VELLUM_LOG(options_.logger, kWarn, "a generation that the catalog does not know was moved aside",
+               {{"generation", name}, {"to", aside}});
+  }
+  return {};
+}
+
+std::string Store::GenerationPath(const GenerationId& id) const { return options_.data_dir + "/generations/" + id; }
+
+Result<std::vector<SyncEntry>> Store::List() const {
+  VELLUM_ASSIGN_OR_RETURN(const auto rows, catalog_->List(kSyncPrefix));
+  std::vector<SyncEntry> syncs;
+  syncs.reserve(rows.size());
+  for (const Catalog::Row& row : rows) {
+    auto entry = SyncEntry::FromJson(row.value);
+    if (!entry.ok()) return std::move(entry).error().WithContext(row.key);
+    entry->mod_revision = row.mod_revision;
+    syncs.push_back(*std::move(entry));
+  }
+  return syncs;
+}
+
+Result<std::optional<SyncEntry>> Store::Find(std::string_view sync_id) const {
+  VELLUM_ASSIGN_OR_RETURN(const auto row, catalog_->Get(SyncKey(sync_id)));
+  if (!row) return std::optional<SyncEntry>();
+  auto entry = SyncEntry::FromJson(row->value);
+  if (!entry.ok()) return std::move(entry).error().WithContext(row->key);
+  entry->mod_revision = row->mod_revision;
+  return std::optional<SyncEntry>(*std::move(entry));
+}
+
+Result<SyncEntry> Store::Get(std::string_view sync_id) const {
+  VELLUM_ASSIGN_OR_RETURN(auto entry, Find(sync_id));
+  if (!entry) return NotFound("there is no sync " + Printable(sync_id));
+  return *std::move(entry);
+}
+
+Result<std::shared_ptr<const Generation>> Store::OpenGeneration(const GenerationId& id) const {
+  {
+    MutexLock lock(&cache_mu_);
+    const auto found = open_.find(id);
+    if (found != open_.end()) {
+      recency_.splice(recency_.begin(), recency_, found->second.recency);
+      return found->second.generation;
+    }
+  }
+  // Two threads may open the same one at once: the second's handle is dropped.
+  VELLUM_ASSIGN_OR_RETURN(auto generation, Generation::Open(GenerationPath(id), cache_));
+  MutexLock lock(&cache_mu_);
+  if (const auto found = open_.find(id); found != open_.end()) return found->second.generation;
+  recency_.push_front(id);
+  open_[id] = {generation, recency_.begin()};
+  std::size_t files = 0;
+  for (const auto& [name, cached] : open_) files += cached.generation->tables().open_files();
+  while (files > options_.open_files_max && recency_.size() > 1) {
+    const auto oldest = open_.find(recency_.back());
+    files -= oldest->second.generation->tables().open_files();
+    open_.erase(oldest);
+    recency_.pop_back();
+  }
+  return generation;
+}
+
+Result<std::shared_ptr<const Generation>> Store::OpenSync(std::string_view sync_id) const {
+  VELLUM_ASSIGN_OR_RETURN(const SyncEntry entry, Get(sync_id));
+  if (entry.history.empty()) {
+    return FailedPrecondition("sync " + Printable(sync_id) + " is still being written");
+  }
+  auto generation = OpenGeneration(entry.generation());
+  if (!generation.ok()) return std::move(generation).error().WithContext("sync " + Printable(sync_id));
+  return generation;
+}
+
+// ---- writers -----------------------------------------------------------------------------------------------------
+
+Result<LeaseId> Store::WriterLease() {
+  MutexLock lock(&writer_mu_);
+  if (writer_ != 0) return writer_;
+  VELLUM_ASSIGN_OR_RETURN(writer_, catalog_->GrantLease(options_.writer_ttl_s));
+  if (!renewer_.joinable()) renewer_ = std::thread([this] { RenewWriterLease(); });
+  return writer_;
+}
+
+void Store::RenewWriterLease() {
+  const auto interval = std::chrono::seconds(std::max<std::int64_t>(1, options_.writer_ttl_s / 3));
+  MutexLock lock(&writer_mu_);
+  while (!stopping_) {
+    stop_.WaitFor(&writer_mu_, interval);
+    if (stopping_ || writer_ == 0) continue;
+    const LeaseId writer = writer_;
+    writer_mu_.Unlock();
+    const auto alive = catalog_->RenewLease(writer);
+    writer_mu_.Lock();
+    // A lease that ended takes its writers' registrations with it: they get kAborted when they seal. New ones get a new one.
+    if (alive.ok() && !*alive && writer_ == writer) writer_ = 0;
+  }
+}
+
+Store::Building::Building(Store* store, GenerationId id, std::string directory)
+    : store_(store), id_(std::move(id)), directory_(std::move(directory)) {}
+
+Store::Building::~Building() {
+  if (!kept_) store_->Abandon(*this);
+}
+
+MergeLimits Store::Building::Limits(const Work& work) const {
+  MergeLimits limits;
+  limits.scratch = directory_;
+  limits.memory_bytes = store_->options_.memory_bytes;
+  limits.file_bytes = store_->options_.file_bytes;
+  limits.threads = store_->options_.threads;
+  limits.cancel = work.cancel;
+  limits.progress = work.progress;
+  return limits;
+}
+
+Result<std::unique_ptr<Store::Building>> Store::Register() {
+  const GenerationId id = NewKsuid(options_.clock);
+  VELLUM_ASSIGN_OR_RETURN(const LeaseId writer, WriterLease());
+  const GenerationEntry entry{id, GenerationState::kBuilding, writer, 0};
+  Catalog::Change change;
+  change.expect.push_back({GenerationKey(id), 0});
+  change.put.push_back({GenerationKey(id), entry.ToJson(), writer});
+  VELLUM_TRY(catalog_->Commit(change));
+  std::unique_ptr<Building> building(new Building(this, id, options_.data_dir + "/staging/" + id));
+  std::error_code error;
+  fs::create_directory(building->directory(), error);
+  if (error) return Failed("cannot make " + building->directory(), error);
+  return building;
+}
+
+Result<std::unique_ptr<Store::Building>> Store::TakeOver(const GenerationId& id) {
+  VELLUM_ASSIGN_OR_RETURN(const LeaseId writer, WriterLease());
+  const GenerationEntry entry{id, GenerationState::kBuilding, writer, 0};
+  Catalog::Change change;
+  change.expect.push_back({GenerationKey(id), 0});
+  change.put.push_back({GenerationKey(id), entry.ToJson(), writer});
+  Status taken = catalog_->Commit(change);
+  if (taken.code() == Code::kAborted) return FailedPrecondition("generation " + id + " is being written by another writer");
+  VELLUM_TRY(std::move(taken));
+  std::unique_ptr<Building> building(new Building(this, id, options_.data_dir + "/staging/" + id));
+  building->Keep();  // The open sync owns the directory, whatever becomes of this attempt.
+  return building;
+}
+
+void Store::Abandon(const Building& building) {
+  Catalog::Change change;
+  change.remove.push_back(GenerationKey(building.id()));
+  catalog_->Commit(change).IgnoreError("the registration goes with the writer's lease");
+  std::error_code error;
+  fs::remove_all(building.directory(), error);
+}
+
+// ---- switching ---------------------------------------------------------------------------------------------------
+
+Result<std::vector<Catalog::Change::Put>> Store::Switched(std::vector<Switch>* switches, const GenerationId& id,
+                                                          const std::string& digest) const {
+  std::vector<Catalog::Change::Put> puts;
+  for (Switch& each : *switches) {
+    SyncEntry& entry = each.entry;
+    if (entry.run.id.empty() || entry.run.id.size() > kSyncIdBytesMax) {
+      return InvalidArgument("a sync id has 1 to " + std::to_string(kSyncIdBytesMax) + " bytes, not " +
+                             std::to_string(entry.run.id.size()));
+    }
+    std::erase_if(entry.history, [&id](const HistoryEntry& old) { return old.generation == id; });
+    entry.history.insert(entry.history.begin(), {id, digest, WallStamp(options_.clock), each.operation});
+    if (entry.history.size() > options_.history_max) entry.history.resize(options_.history_max);
+    entry.state = entry.run.ended_at == 0 ? SyncState::kOpen : SyncState::kSealed;
+    entry.staging.clear();
+    puts.push_back({SyncKey(entry.run.id), entry.ToJson(), 0});
+  }
+  return puts;
+}
+
+Status Store::CommitSwitch(const Catalog::Change& change, const GenerationId& id, const std::vector<Switch>& switches) {
+  Status committed = catalog_->Commit(change);
+  if (committed.ok() || !committed.maybe_applied()) return committed;
+  // Nobody knows: what is stored now does. Nothing is deleted before that is read.
+  for (const Switch& each : switches) {
+    VELLUM_ASSIGN_OR_RETURN(const auto entry, Find(each.entry.run.id));
+    if (!entry || entry->history.empty() || entry->generation() != id) return committed;
+  }
+  return {};
+}
+
+Result<std::shared_ptr<const Generation>> Store::Publish(Building* building, Derived derived,
+                                                         const std::vector<GenerationId>& parents,
+                                                         std::vector<Switch> switches) {
+  GenerationInfo info;
+  info.id = building->id();
+  info.operation = switches.empty() ? "build" : switches.front().operation;
+  info.parents = parents;
+  info.totals = std::move(derived.totals);
+  info.layers = derived.layers;
+  info.dead_bytes = derived.dead_bytes;
+  const std::string made = building->directory() + "/generation";
+  const std::string sealed = GenerationPath(building->id());
+  std::error_code error;
+  fs::remove_all(made, error);  // of an attempt that failed
+  VELLUM_TRY(Assemble(made, std::move(derived.files), &info));
+  fs::rename(made, sealed, error);
+  if (error) return Failed("cannot move " + made + " to " + sealed, error);
+  VELLUM_TRY(storage::SyncDirectory(options_.data_dir + "/generations"));
+  VELLUM_TRY(storage::SyncDirectory(building->directory()));
+
+  VELLUM_ASSIGN_OR_RETURN(const auto registered, catalog_->Get(GenerationKey(building->id())));
+  if (!registered) return Aborted("the writer of generation " + building->id() + " was declared dead");
+  Catalog::Change change;
+  for (const Switch& each : switches) change.expect.push_back({SyncKey(each.entry.run.id), each.entry.mod_revision});
+  change.expect.push_back({registered->key, registered->mod_revision});
+  VELLUM_ASSIGN_OR_RETURN(change.put, Switched(&switches, building->id(), info.Digest().ToHex()));
+  change.put.push_back({registered->key, GenerationEntry{building->id(), GenerationState::kSealed, 0, 0}.ToJson(), 0});
+  MutexLock lock(&switch_mu_);
+  if (Status committed = CommitSwitch(change, building->id(), switches); !committed.ok()) {
+    if (!committed.maybe_applied()) fs::remove_all(sealed, error);
+    return committed;
+  }
+  building->Keep();
+  fs::remove_all(building->directory(), error);
+  return OpenGeneration(building->id());
+}
+
+Status Store::SwitchTo(const GenerationId& generation, std::vector<Switch> switches) {
+  MutexLock lock(&switch_mu_);
+  VELLUM_ASSIGN_OR_RETURN(const auto row, catalog_->Get(GenerationKey(generation)));
+  if (!row) return NotFound("there is no generation " + Printable(generation));
+  VELLUM_ASSIGN_OR_RETURN(const GenerationEntry entry, GenerationEntry::FromJson(generation, row->value));
+  if (entry.state != GenerationState::kSealed) return FailedPrecondition("generation " + generation + " is not sealed");
+  VELLUM_ASSIGN_OR_RETURN(const auto opened, OpenGeneration(generation));
+  Catalog::Change change;
+  for (const Switch& each : switches) change.expect.push_back({SyncKey(each.entry.run.id), each.entry.mod_revision});
+  change.expect.push_back({row->key, row->mod_revision});
+  VELLUM_ASSIGN_OR_RETURN(change.put, Switched(&switches, generation, opened->info().Digest().ToHex()));
+  // Stored anew, so that a sweep that found nobody pointing here a moment ago loses its compare.
+  change.put.push_back({row->key, row->value, 0});
+  return CommitSwitch(change, generation, switches);
+}
+
+Status Store::PutOpen(SyncEntry* entry, const Building* building, bool writer_bound) {
+  entry->state = SyncState::kOpen;
+  entry->staging = building->id();
+  VELLUM_ASSIGN_OR_RETURN(const auto registered, catalog_->Get(GenerationKey(building->id())));
+  if (!registered) return Aborted("the writer of sync " + Printable(entry->run.id) + " was declared dead");
+  Catalog::Change change;
+  change.expect.push_back({SyncKey(entry->run.id), entry->mod_revision});
+  change.expect.push_back({registered->key, registered->mod_revision});
+  change.put.push_back({SyncKey(entry->run.id), entry->ToJson(), writer_bound ? registered->lease : 0});
+  VELLUM_TRY(catalog_->Commit(change));
+  VELLUM_ASSIGN_OR_RETURN(const SyncEntry stored, Get(entry->run.id));
+  entry->mod_revision = stored.mod_revision;
+  return {};
+}
+
+Result<SyncEntry> Store::Rollback(std::string_view sync_id, const std::optional<GenerationId>& to) {
+  VELLUM_ASSIGN_OR_RETURN(SyncEntry entry, Get(sync_id));
+  if (entry.history.size() < 2 && !to) {
+    return FailedPrecondition("sync " + Printable(sync_id) + " has no earlier generation to go back to");
+  }
+  const GenerationId target = to ? *to : entry.history[1].generation;
+  const bool known = std::any_of(entry.history.begin(), entry.history.end(),
+                                 [&](const HistoryEntry& each) { return each.generation == target; });
+  if (!known) return NotFound("generation " + Printable(target) + " is not in the history of sync " + Printable(sync_id));
+  VELLUM_TRY(SwitchTo(target, {{entry, "rollback"}}));
+  return Get(sync_id);
+}
+
+Status Store::Delete(std::string_view sync_id) {
+  VELLUM_ASSIGN_OR_RETURN(const SyncEntry entry, Get(sync_id));
+  {
+    MutexLock lock(&switch_mu_);
+    Catalog::Change change;
+    change.expect.push_back({SyncKey(sync_id), entry.mod_revision});
+    change.remove.push_back(SyncKey(sync_id));
+    VELLUM_TRY(catalog_->Commit(change));
+  }
+  return Sweep().error();
+}
+
+// ---- sweeping ----------------------------------------------------------------------------------------------------
+
+Status Store::RemoveDirectory(const std::string& path, Swept* swept) {
+  swept->bytes += DirectoryBytes(path);
+  const std::string trash = options_.data_dir + "/trash/" + fs::path(path).filename().string();
+  std::error_code error;
+  fs::remove_all(trash, error);
+  fs::rename(path, trash, error);
+  if (error && error != std::errc::no_such_file_or_directory) return Failed("cannot move " + path + " to " + trash, error);
+  fs::remove_all(trash, error);
+  return error ? Failed("cannot remove " + trash, error) : Status();
+}
+
+Status Store::SweepGeneration(const GenerationEntry& entry, Swept* swept) {
+  if (entry.state != GenerationState::kDeleting) {
+    GenerationEntry deleting = entry;
+    deleting.state = GenerationState::kDeleting;
+    Catalog::Change change;
+    change.expect.push_back({GenerationKey(entry.id), entry.mod_revision});
+    change.put.push_back({GenerationKey(entry.id), deleting.ToJson(), 0});
+    Status marked = catalog_->Commit(change);
+    if (marked.code() == Code::kAborted) return {};  // somebody points at it again
+    VELLUM_TRY(std::move(marked));
+  }
+  {
+    MutexLock lock(&cache_mu_);
+    const auto found = open_.find(entry.id);
+    if (found != open_.end() && found->second.generation.use_count() > 1) {
+      ++swept->in_use;
+      return {};
+    }
+    if (found != open_.end()) {
+      recency_.erase(found->second.recency);
+      open_.erase(found);
+    }
+  }
+  VELLUM_TRY(RemoveDirectory(GenerationPath(entry.id), swept));
+  Catalog::Change change;
+  change.remove.push_back(GenerationKey(entry.id));
+  VELLUM_TRY(catalog_->Commit(change));
+  ++swept->generations;
+  return {};
+}
+
+Result<Store::Swept> Store::Sweep() {
+  Swept swept;
+  MutexLock lock(&switch_mu_);
+  VELLUM_ASSIGN_OR_RETURN(const auto syncs, List());
+  VELLUM_ASSIGN_OR_RETURN(const auto generations, ListGenerations());
+  const References references = Referenced(syncs);
+  std::set<GenerationId> registered;
+  for (const GenerationEntry& entry : generations) {
+    registered.insert(entry.id);
+    if (entry.state == GenerationState::kBuilding || references.generations.contains(entry.id)) continue;
+    VELLUM_TRY(SweepGeneration(entry, &swept));
+  }
+  std::error_code error;
+  for (const auto& directory : fs::directory_iterator(options_.data_dir + "/staging", error)) {
+    const std::string name = directory.path().filename().string();
+    if (registered.contains(name) || references.staging.contains(name)) continue;
+    VELLUM_TRY(RemoveDirectory(directory.path().string(), &swept));
+    ++swept.directories;
+  }
+  for (const auto& directory : fs::directory_iterator(options_.data_dir + "/trash", error)) {
+    swept.bytes += DirectoryBytes(directory.path().string());
+    fs::remove_all(directory.path(), error);
+    ++swept.directories;
+  }
+  return swept;
+}
+
+}  // namespace vellum::sync

@@ -1,0 +1,68 @@
+#include "base/bytes.h"
+#include "sync/operations.h"
+
+namespace vellum::sync {
+
+SyncWriter::SyncWriter(Store* store, SyncEntry entry, std::unique_ptr<Store::Building> building,
+                       std::unique_ptr<Staging> staging)
+    : store_(store), entry_(std::move(entry)), building_(std::move(building)), staging_(std::move(staging)) {}
+
+Result<std::unique_ptr<SyncWriter>> SyncWriter::Begin(Store* store, SyncRun run, std::string connector,
+                                                      IfExists if_exists) {
+  if (run.id.empty() || run.id.size() > kSyncIdBytesMax) {
+    return InvalidArgument("a sync id has 1 to " + std::to_string(kSyncIdBytesMax) + " bytes, not " +
+                           std::to_string(run.id.size()));
+  }
+  VELLUM_ASSIGN_OR_RETURN(auto present, store->Find(run.id));
+  if (present && if_exists == IfExists::kRefuse) {
+    return FailedPrecondition("sync " + Printable(run.id) + " exists already");
+  }
+  if (present && !present->staging.empty()) {
+    return FailedPrecondition("sync " + Printable(run.id) + " is being written: resume or delete it first");
+  }
+  SyncEntry entry = present ? *std::move(present) : SyncEntry{};
+  entry.run = std::move(run);
+  if (!connector.empty()) entry.connector = std::move(connector);
+  const bool replaces = entry.mod_revision != 0;
+  VELLUM_ASSIGN_OR_RETURN(auto building, store->Register());
+  VELLUM_ASSIGN_OR_RETURN(auto staging, Staging::Create({building->directory(), store->options().memory_bytes}));
+  if (!replaces) {
+    const Stamp ended_at = std::exchange(entry.run.ended_at, 0);
+    VELLUM_TRY(store->PutOpen(&entry, building.get(), /*writer_bound=*/true));
+    entry.run.ended_at = ended_at;
+  }
+  std::unique_ptr<SyncWriter> writer(
+      new SyncWriter(store, std::move(entry), std::move(building), std::move(staging)));
+  writer->replaces_ = replaces;
+  return writer;
+}
+
+Result<std::unique_ptr<SyncWriter>> SyncWriter::Resume(Store* store, std::string_view sync_id) {
+  VELLUM_ASSIGN_OR_RETURN(SyncEntry entry, store->Get(sync_id));
+  if (entry.staging.empty()) {
+    return FailedPrecondition("sync " + Printable(sync_id) + " is not being written: there is nothing to resume");
+  }
+  VELLUM_ASSIGN_OR_RETURN(auto building, store->TakeOver(entry.staging));
+  VELLUM_ASSIGN_OR_RETURN(auto staging, Staging::Resume({building->directory(), store->options().memory_bytes}));
+  return std::unique_ptr<SyncWriter>(
+      new SyncWriter(store, std::move(entry), std::move(building), std::move(staging)));
+}
+
+Status SyncWriter::Put(const RecordView& record) { return staging_->Put(record); }
+
+Status SyncWriter::Checkpoint(std::string_view token) {
+  if (replaces_) return FailedPrecondition("a sync that replaces another cannot be checkpointed: it has no row of its own");
+  VELLUM_TRY(staging_->Checkpoint(token));
+  entry_.run.token = std::string(token);
+  VELLUM_TRY(store_->PutOpen(&entry_, building_.get(), /*writer_bound=*/false));
+  building_->Keep();
+  return {};
+}
+
+Result<std::shared_ptr<const Generation>> SyncWriter::Seal(Stamp ended_at, std::string operation, const Work& work) {
+  VELLUM_ASSIGN_OR_RETURN(Derived derived, staging_->Seal(building_->Limits(work)));
+  entry_.run.ended_at = ended_at;
+  return store_->Publish(building_.get(), std::move(derived), {}, {{entry_, std::move(operation)}});
+}
+
+}  // namespace vellum::sync

@@ -217,8 +217,9 @@ Result<std::string> FileSha256(const std::string& path) {
 
 Result<std::shared_ptr<const Generation>> Generation::Open(const std::string& path, const storage::TableCache& cache,
                                                            Check check) {
-  VELLUM_ASSIGN_OR_RETURN(const std::string bytes, storage::ReadFile(path + "/GENERATION", kGenerationBytesMax));
-  auto info = GenerationInfo::Decode(bytes);
+  const auto bytes = storage::ReadFile(path + "/GENERATION", kGenerationBytesMax);
+  if (!bytes.ok()) return DataLoss("generation " + path + " is missing or unreadable: " + bytes.error().message());
+  auto info = GenerationInfo::Decode(*bytes);
   if (!info.ok()) return std::move(info).error().WithContext(path);
   std::shared_ptr<Generation> generation(new Generation());
   generation->path_ = path;

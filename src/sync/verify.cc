@@ -12,7 +12,8 @@ namespace {
 class Problems {
  public:
   explicit Problems(VerifyReport* report) : report_(report) {}
-  ~Problems() {
+  /// Says how many were left out.
+  void Finish() {
     if (more_ > 0) report_->problems.push_back("and " + std::to_string(more_) + " more");
   }
   void Add(std::string problem) {
@@ -110,6 +111,7 @@ Result<VerifyReport> VerifyGeneration(const Generation& generation, const std::s
     CompareKeys(bucket, stored.get(), expected.get(), &problems);
     if (Status read = stored->status(); !read.ok()) problems.Add(std::string(bucket.name) + ": " + read.message());
   }
+  problems.Finish();
   return report;
 }
 

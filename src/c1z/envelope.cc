@@ -1,0 +1,272 @@
+#include "c1z/envelope.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zstd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "base/bytes.h"
+
+namespace vellum::c1z {
+namespace {
+
+constexpr std::string_view kMagicV1("C1ZF\0", 5);
+constexpr std::string_view kMagicV3("C1Z3\0", 5);
+constexpr std::string_view kSqliteMagic("SQLite format 3\0", 16);
+
+/// A file that closes itself. Errors name the path.
+class File {
+ public:
+  static Result<File> OpenForReading(const std::string& path) {
+    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+      const std::string text = "cannot open " + path + ": " + std::strerror(errno);
+      return errno == ENOENT ? NotFound(text) : FailedPrecondition(text);
+    }
+    return File(fd, path);
+  }
+  static Result<File> Create(const std::string& path, int flags) {
+    const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0644);
+    if (fd < 0) return FailedPrecondition("cannot create " + path + ": " + std::strerror(errno));
+    return File(fd, path);
+  }
+  File(File&& other) noexcept : fd_(std::exchange(other.fd_, -1)), path_(std::move(other.path_)) {}
+  File& operator=(File&&) = delete;
+  ~File() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+
+  Result<std::size_t> Read(char* to, std::size_t size) const {
+    for (;;) {
+      const ssize_t got = ::read(fd_, to, size);
+      if (got >= 0) return static_cast<std::size_t>(got);
+      if (errno != EINTR) return DataLoss("cannot read " + path_ + ": " + std::strerror(errno));
+    }
+  }
+  Status Write(const char* from, std::size_t size) const {
+    while (size > 0) {
+      const ssize_t put = ::write(fd_, from, size);
+      if (put < 0) {
+        if (errno == EINTR) continue;
+        const std::string text = "cannot write " + path_ + ": " + std::strerror(errno);
+        return errno == ENOSPC ? ResourceExhausted(text, Reason::kNoSpace) : Internal(text);
+      }
+      from += put;
+      size -= static_cast<std::size_t>(put);
+    }
+    return {};
+  }
+  Result<std::uint64_t> Size() const {
+    struct stat status {};
+    if (::fstat(fd_, &status) != 0) return Internal("cannot stat " + path_ + ": " + std::strerror(errno));
+    return static_cast<std::uint64_t>(status.st_size);
+  }
+  Status Sync() const {
+    return ::fsync(fd_) == 0 ? Status() : Internal("cannot sync " + path_ + ": " + std::strerror(errno));
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  File(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
+  int fd_;
+  std::string path_;
+};
+
+Result<Format> ReadMagic(const File& file) {
+  std::array<char, 5> magic{};
+  std::size_t got = 0;
+  while (got < magic.size()) {
+    VELLUM_ASSIGN_OR_RETURN(const std::size_t more, file.Read(magic.data() + got, magic.size() - got));
+    if (more == 0) break;
+    got += more;
+  }
+  const std::string_view read(magic.data(), got);
+  if (read.empty()) return InvalidArgument(file.path() + " is empty: not a .c1z file");
+  if (read == kMagicV1) return Format::kV1;
+  if (read == kMagicV3) return Format::kV3;
+  if (read.size() < magic.size()) {
+    return InvalidArgument(file.path() + " has only " + std::to_string(got) + " bytes: not a .c1z file");
+  }
+  return InvalidArgument(file.path() + " is not a .c1z file: it begins with " + Printable(read));
+}
+
+/// Checks the database's size as it grows, and its first bytes.
+class DatabaseSink {
+ public:
+  DatabaseSink(const File* out, std::string name, std::uint64_t compressed, const ReadLimits& limits)
+      : out_(out), name_(std::move(name)), limits_(limits) {
+    const std::uint64_t by_ratio = std::max(limits.decoded_bytes_free, compressed * limits.ratio_max);
+    cap_ = std::min(limits.decoded_bytes_max, by_ratio);
+  }
+
+  Status CheckDeclared(std::uint64_t declared) const {
+    return declared > cap_ ? TooLarge("declares " + std::to_string(declared) + " decompressed bytes") : Status();
+  }
+
+  Status Write(const char* bytes, std::size_t size) {
+    if (written_ + size > cap_) return TooLarge("decompresses to more than that");
+    if (written_ < kSqliteMagic.size()) {
+      const std::size_t n = std::min(size, kSqliteMagic.size() - static_cast<std::size_t>(written_));
+      if (std::string_view(bytes, n) != kSqliteMagic.substr(static_cast<std::size_t>(written_), n)) {
+        return InvalidArgument(name_ + " does not hold a SQLite database");
+      }
+    }
+    written_ += size;
+    return out_->Write(bytes, size);
+  }
+  std::uint64_t written() const { return written_; }
+
+ private:
+  Status TooLarge(const std::string& what) const {
+    return ResourceExhausted(name_ + " " + what + ": the limit for it is " + std::to_string(cap_) + " bytes (at most " +
+                             std::to_string(limits_.decoded_bytes_max) + ", and " + std::to_string(limits_.ratio_max) +
+                             " times its size)");
+  }
+  const File* const out_;
+  const std::string name_;
+  const ReadLimits& limits_;
+  std::uint64_t cap_ = 0;
+  std::uint64_t written_ = 0;
+};
+
+struct DecoderFree {
+  void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
+};
+struct EncoderFree {
+  void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
+};
+
+/// Feeds a decoder with a file; frames that follow each other are one stream.
+class FrameReader {
+ public:
+  FrameReader(const File* in, DatabaseSink* sink, int window_log_max)
+      : in_(in), sink_(sink), decoder_(ZSTD_createDCtx()), input_(ZSTD_DStreamInSize()), output_(ZSTD_DStreamOutSize()) {
+    ZSTD_DCtx_setParameter(decoder_.get(), ZSTD_d_windowLogMax, window_log_max);
+  }
+
+  Status ReadAll() {
+    std::size_t hint = 1;  // 0: between frames
+    bool any = false;
+    for (;;) {
+      VELLUM_ASSIGN_OR_RETURN(const std::size_t got, in_->Read(input_.data(), input_.size()));
+      if (got == 0) break;
+      if (!any) VELLUM_TRY(CheckHeader(got));
+      any = true;
+      ZSTD_inBuffer in{input_.data(), got, 0};
+      while (in.pos < in.size) VELLUM_TRY(Decode(&in, &hint));
+    }
+    if (!any) return InvalidArgument(in_->path() + " ends behind its magic: it holds no database");
+    if (hint != 0) return InvalidArgument(in_->path() + " is truncated: its zstd frame does not end");
+    return {};
+  }
+
+ private:
+  Status CheckHeader(std::size_t got) const {
+    const unsigned long long declared = ZSTD_getFrameContentSize(input_.data(), got);
+    if (declared == ZSTD_CONTENTSIZE_UNKNOWN || declared == ZSTD_CONTENTSIZE_ERROR) return {};
+    return sink_->CheckDeclared(declared);
+  }
+
+  Status Decode(ZSTD_inBuffer* in, std::size_t* hint) {
+    ZSTD_outBuffer out{output_.data(), output_.size(), 0};
+    *hint = ZSTD_decompressStream(decoder_.get(), &out, in);
+    if (ZSTD_isError(*hint)) {
+      const std::string why = ZSTD_getErrorName(*hint);
+      return InvalidArgument(in_->path() + " is damaged: " + why +
+                             (sink_->written() > 0 ? " after " + std::to_string(sink_->written()) + " bytes" : ""));
+    }
+    return sink_->Write(output_.data(), out.pos);
+  }
+
+  const File* const in_;
+  DatabaseSink* const sink_;
+  const std::unique_ptr<ZSTD_DCtx, DecoderFree> decoder_;
+  std::vector<char> input_;
+  std::vector<char> output_;
+};
+
+}  // namespace
+
+Result<Format> DetectFormat(const std::string& path) {
+  VELLUM_ASSIGN_OR_RETURN(const File file, File::OpenForReading(path));
+  return ReadMagic(file);
+}
+
+Status ExtractDatabase(const std::string& path, const std::string& out_path, const ReadLimits& limits) {
+  VELLUM_ASSIGN_OR_RETURN(const File in, File::OpenForReading(path));
+  VELLUM_ASSIGN_OR_RETURN(const Format format, ReadMagic(in));
+  if (format != Format::kV1) return InvalidArgument(path + " is a v3 file");
+  VELLUM_ASSIGN_OR_RETURN(const std::uint64_t compressed, in.Size());
+  VELLUM_ASSIGN_OR_RETURN(const File out, File::Create(out_path, O_EXCL));
+  DatabaseSink sink(&out, path, compressed, limits);
+  VELLUM_TRY(FrameReader(&in, &sink, limits.window_log_max).ReadAll());
+  if (sink.written() == 0) return InvalidArgument(path + " holds no database: its content is empty");
+  if (sink.written() < kSqliteMagic.size()) return InvalidArgument(path + " does not hold a SQLite database");
+  return {};
+}
+
+Status WrapDatabase(const std::string& database_path, const std::string& out_path, int threads) {
+  VELLUM_ASSIGN_OR_RETURN(const File in, File::OpenForReading(database_path));
+  VELLUM_ASSIGN_OR_RETURN(const std::uint64_t size, in.Size());
+  VELLUM_ASSIGN_OR_RETURN(const File out, File::Create(out_path, O_TRUNC));
+  VELLUM_TRY(out.Write(kMagicV1.data(), kMagicV1.size()));
+  const std::unique_ptr<ZSTD_CCtx, EncoderFree> encoder(ZSTD_createCCtx());
+  ZSTD_CCtx_setParameter(encoder.get(), ZSTD_c_compressionLevel, 1);
+  ZSTD_CCtx_setParameter(encoder.get(), ZSTD_c_checksumFlag, 1);
+  ZSTD_CCtx_setParameter(encoder.get(), ZSTD_c_windowLog, 22);  // 4 MiB: any decoder takes it
+  ZSTD_CCtx_setParameter(encoder.get(), ZSTD_c_nbWorkers, threads);  // refused by a library without threads: then none
+  ZSTD_CCtx_setPledgedSrcSize(encoder.get(), size);
+  std::vector<char> input(1u << 20);
+  std::vector<char> output(ZSTD_CStreamOutSize());
+  std::uint64_t read = 0;
+  for (bool last = false; !last;) {
+    VELLUM_ASSIGN_OR_RETURN(const std::size_t got, in.Read(input.data(), input.size()));
+    read += got;
+    last = got == 0;
+    ZSTD_inBuffer from{input.data(), got, 0};
+    const ZSTD_EndDirective mode = last ? ZSTD_e_end : ZSTD_e_continue;
+    for (std::size_t left = 1; from.pos < from.size || (last && left != 0);) {
+      ZSTD_outBuffer to{output.data(), output.size(), 0};
+      left = ZSTD_compressStream2(encoder.get(), &to, &from, mode);
+      if (ZSTD_isError(left)) return Internal("cannot compress " + database_path + ": " + ZSTD_getErrorName(left));
+      VELLUM_TRY(out.Write(output.data(), to.pos));
+    }
+  }
+  if (read != size) return Internal(database_path + " changed while it was compressed");
+  return out.Sync();
+}
+
+Result<std::string> ReadManifest(const std::string& path, const ReadLimits& limits) {
+  VELLUM_ASSIGN_OR_RETURN(const File in, File::OpenForReading(path));
+  VELLUM_ASSIGN_OR_RETURN(const Format format, ReadMagic(in));
+  if (format != Format::kV3) return InvalidArgument(path + " is not a v3 file");
+  const auto read_exactly = [&in](std::size_t size) -> Result<std::string> {
+    std::string bytes(size, '\0');
+    for (std::size_t at = 0; at < size;) {
+      VELLUM_ASSIGN_OR_RETURN(const std::size_t got, in.Read(bytes.data() + at, size - at));
+      if (got == 0) return InvalidArgument(in.path() + " is truncated: its manifest ends after " + std::to_string(at) + " bytes");
+      at += got;
+    }
+    return bytes;
+  };
+  VELLUM_ASSIGN_OR_RETURN(const std::string head, read_exactly(4));
+  const std::uint32_t size = *ByteReader(head).ReadBe32();
+  if (size > limits.manifest_bytes_max) {
+    return InvalidArgument(path + " claims a manifest of " + std::to_string(size) + " bytes: the limit is " +
+                           std::to_string(limits.manifest_bytes_max));
+  }
+  VELLUM_ASSIGN_OR_RETURN(const std::uint64_t whole, in.Size());
+  if (whole < 9 + std::uint64_t{size}) {
+    return InvalidArgument(path + " is truncated: it has " + std::to_string(whole) + " bytes, its manifest alone needs " +
+                           std::to_string(9 + std::uint64_t{size}));
+  }
+  return read_exactly(size);
+}
+
+}  // namespace vellum::c1z

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "vellum/status.h"
+
+/// What a .c1z file is wrapped in. v1: five bytes and a zstd stream that holds a SQLite database. v3: five bytes, a
+/// manifest, and a payload that this room does not read.
+namespace vellum::c1z {
+
+/// Bounds on what a file may make us do. Each default stands here and nowhere else.
+struct ReadLimits {
+  std::uint64_t decoded_bytes_max = 10ull << 30;  ///< The database, decompressed.
+  /// Decompressed bytes per compressed one, checked beyond decoded_bytes_free: real files stay below 50.
+  std::uint64_t ratio_max = 500;
+  std::uint64_t decoded_bytes_free = 64u << 20;
+  int window_log_max = 27;                        ///< zstd's window: 128 MiB.
+  std::uint32_t manifest_bytes_max = 16u << 20;   ///< v3.
+};
+
+enum class Format : std::uint8_t { kV1, kV3 };
+
+/// By the first five bytes. kNotFound: no such file. kInvalidArgument: empty, too short, or no .c1z file.
+Result<Format> DetectFormat(const std::string& path);
+
+/// Decompresses a v1 file's database into `out_path`, which must not exist, in bounded memory. kInvalidArgument for files
+/// that are damaged, hold nothing, or are not a SQLite database; kResourceExhausted naming the limit, the moment
+/// it is passed.
+Status ExtractDatabase(const std::string& path, const std::string& out_path, const ReadLimits& limits);
+
+/// Writes magic and one zstd frame with content size and checksum, holding the file at `database_path`, to `out_path`
+/// (replaced). Synced, not renamed. `threads`: zstd workers beside the caller.
+Status WrapDatabase(const std::string& database_path, const std::string& out_path, int threads);
+
+/// The manifest of a v3 file, undecoded.
+Result<std::string> ReadManifest(const std::string& path, const ReadLimits& limits);
+
+}  // namespace vellum::c1z

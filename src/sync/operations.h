@@ -31,8 +31,10 @@ class SyncWriter final : public RecordSink {
   const std::string& token() const { return staging_->token(); }
   std::uint64_t records() const { return staging_->records(); }
 
-  /// Builds the tables and indexes, and switches the sync to them. `ended_at` 0 leaves it unfinished, but readable.
-  /// `operation` goes into the history.
+  /// Ends putting: builds the tables and indexes. Returns the digest of the records.
+  Result<Sum128> Build(const Work& work = {});
+  /// Switches the sync to what was built, building it first if Build was not called. `ended_at` 0 leaves it unfinished,
+  /// but readable. `operation` goes into the history.
   Result<std::shared_ptr<const Generation>> Seal(Stamp ended_at, std::string operation, const Work& work = {});
 
  private:
@@ -42,6 +44,7 @@ class SyncWriter final : public RecordSink {
   SyncEntry entry_;
   std::unique_ptr<Store::Building> building_;
   std::unique_ptr<Staging> staging_;
+  std::optional<Derived> derived_;
   /// Replacing a sync that exists: its row stays as it is until the switch.
   bool replaces_ = false;
 };

@@ -98,7 +98,7 @@ Store::~Store() {
 
 Status Store::MakeDirectories() {
   std::error_code error;
-  for (const char* name : {"generations", "staging", "trash"}) {
+  for (const char* name : {"generations", "sessions", "staging", "trash"}) {
     fs::create_directories(options_.data_dir + "/" + name, error);
     if (error) return Failed("cannot make " + options_.data_dir + "/" + name, error);
   }
@@ -419,6 +419,8 @@ Status Store::Delete(std::string_view sync_id) {
     change.remove.push_back(SyncKey(sync_id));
     VELLUM_TRY(catalog_->Commit(change));
   }
+  std::error_code error;
+  fs::remove(SessionsPath(sync_id), error);
   return Sweep().error();
 }
 

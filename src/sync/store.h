@@ -107,6 +107,12 @@ class Store {
   /// Forgets the sync, and sweeps.
   Status Delete(std::string_view sync_id);
 
+  /// A connector's scratch pad: keys and values beside a sync, outside its generations and their digest. Replaced as a
+  /// whole; goes with the sync. `fill` is called with a function that takes the pairs in ascending order of keys.
+  using PutPair = std::function<Status(std::string_view key, std::string_view value)>;
+  Status WriteSessions(std::string_view sync_id, const std::function<Status(const PutPair&)>& fill);
+  Status ReadSessions(std::string_view sync_id, const PutPair& visit) const;
+
   struct Swept {
     std::uint64_t generations = 0;
     std::uint64_t directories = 0;  ///< Staging and trash.
@@ -131,6 +137,7 @@ class Store {
                                                      const std::string& digest) const;
   Status CommitSwitch(const Catalog::Change& change, const GenerationId& id, const std::vector<Switch>& switches);
   Status RemoveDirectory(const std::string& path, Swept* swept);
+  std::string SessionsPath(std::string_view sync_id) const;
   Status SweepGeneration(const GenerationEntry& entry, Swept* swept);
   void Abandon(const Building& building);
 

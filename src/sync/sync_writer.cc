@@ -59,10 +59,17 @@ Status SyncWriter::Checkpoint(std::string_view token) {
   return {};
 }
 
+Result<Sum128> SyncWriter::Build(const Work& work) {
+  VELLUM_ASSIGN_OR_RETURN(derived_, staging_->Seal(building_->Limits(work)));
+  GenerationInfo info;
+  info.totals = derived_->totals;
+  return info.Digest();
+}
+
 Result<std::shared_ptr<const Generation>> SyncWriter::Seal(Stamp ended_at, std::string operation, const Work& work) {
-  VELLUM_ASSIGN_OR_RETURN(Derived derived, staging_->Seal(building_->Limits(work)));
+  if (!derived_) VELLUM_TRY(Build(work).error());
   entry_.run.ended_at = ended_at;
-  return store_->Publish(building_.get(), std::move(derived), {}, {{entry_, std::move(operation)}});
+  return store_->Publish(building_.get(), *std::move(derived_), {}, {{entry_, std::move(operation)}});
 }
 
 }  // namespace vellum::sync

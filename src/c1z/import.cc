@@ -1,0 +1,113 @@
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+
+#include "base/bytes.h"
+#include "c1z/transfer.h"
+
+namespace vellum::c1z {
+namespace {
+
+using sync::RecordType;
+using sync::SyncWriter;
+
+Status CopySessions(V1Reader* reader, const V1Sync& source, sync::Store* store) {
+  return store->WriteSessions(source.run.id, [&](const sync::Store::PutPair& put) {
+    return reader->ReadSessions(source, [&put](const Session& session) { return put(session.key, session.value); });
+  });
+}
+
+/// Puts the rows of one type and notes how many of them were one record: rows minus identities.
+Status PutRows(V1Reader* reader, const V1Sync& source, RecordType type, const ImportOptions& options,
+               const sync::Work& work, SyncWriter* writer, ImportedSync* imported, std::uint64_t* done) {
+  const auto invalid = options.skip_invalid ? V1Reader::Invalid::kSkip : V1Reader::Invalid::kFail;
+  return reader->ReadRecords(
+      source, type, invalid,
+      [&](const sync::RecordView& record) -> Status {
+        VELLUM_TRY(writer->Put(record));
+        ++imported->joined[static_cast<std::size_t>(type)];  // minus the identities, later
+        if (++*done % 4096 != 0) return {};
+        if (work.progress) work.progress(*done);
+        if (work.cancel != nullptr && work.cancel->load()) return Cancelled("the import was cancelled");
+        return {};
+      },
+      &imported->report);
+}
+
+Result<ImportedSync> ImportSync(sync::Store* store, V1Reader* reader, const V1Sync& source, const std::string& connector,
+                                const ImportOptions& options, const sync::Work& work, std::uint64_t* done) {
+  const auto began = std::chrono::steady_clock::now();
+  ImportedSync imported;
+  imported.id = source.run.id;
+  imported.type = source.run.type;
+  VELLUM_ASSIGN_OR_RETURN(const auto present, store->Find(source.run.id));
+  VELLUM_ASSIGN_OR_RETURN(auto writer,
+                          SyncWriter::Begin(store, source.run, connector, SyncWriter::IfExists::kReplace));
+  for (int type = 0; type < sync::kRecordTypes; ++type) {
+    VELLUM_TRY(PutRows(reader, source, static_cast<RecordType>(type), options, work, writer.get(), &imported, done));
+  }
+  VELLUM_ASSIGN_OR_RETURN(const sync::Sum128 digest, writer->Build(work));
+  if (present && !present->history.empty() && present->history.front().digest == digest.ToHex()) {
+    imported.unchanged = true;
+    VELLUM_ASSIGN_OR_RETURN(const auto generation, store->OpenGeneration(present->generation()));
+    imported.records = generation->info().records();
+    imported.joined = {};
+  } else if (present && !options.replace) {
+    return FailedPrecondition("sync " + Printable(source.run.id) + " exists already, with other contents: --replace switches it");
+  } else {
+    VELLUM_ASSIGN_OR_RETURN(const auto generation, writer->Seal(source.run.ended_at, "import", work));
+    imported.records = generation->info().records();
+    for (int type = 0; type < sync::kRecordTypes; ++type) {
+      imported.joined[static_cast<std::size_t>(type)] -= generation->info().records(static_cast<RecordType>(type));
+    }
+    VELLUM_TRY(CopySessions(reader, source, store));
+  }
+  imported.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  return imported;
+}
+
+bool IsCompactable(const std::string& type) { return type == "full" || type == "resources_only" || type == "partial"; }
+
+}  // namespace
+
+Result<std::vector<ImportedSync>> ImportFile(sync::Store* store, const std::string& path, const ImportOptions& options,
+                                             const sync::Work& work) {
+  VELLUM_ASSIGN_OR_RETURN(const auto reader, V1Reader::Open(path, options.open));
+  for (const std::string& wanted : options.only) {
+    const bool known = std::any_of(reader->syncs().begin(), reader->syncs().end(),
+                                   [&wanted](const V1Sync& sync) { return sync.run.id == wanted; });
+    if (!known) return NotFound(path + " has no sync " + Printable(wanted));
+  }
+  std::string connector = options.connector;
+  if (connector.empty()) {
+    connector = std::filesystem::path(path).filename().string();
+    connector = connector.substr(0, connector.find('.'));
+  }
+  std::vector<ImportedSync> imported;
+  std::uint64_t done = 0;
+  for (const V1Sync& source : reader->syncs()) {
+    if (!options.only.empty() && std::find(options.only.begin(), options.only.end(), source.run.id) == options.only.end()) {
+      continue;
+    }
+    auto one = ImportSync(store, reader.get(), source, connector, options, work, &done);
+    if (!one.ok()) return std::move(one).error().WithContext(path);
+    imported.push_back(*std::move(one));
+  }
+  return imported;
+}
+
+Result<const V1Sync*> ChooseSync(const V1Reader& reader, const std::string& path) {
+  const V1Sync* chosen = nullptr;
+  for (const V1Sync& sync : reader.syncs()) {
+    if (sync.run.ended_at == 0 || !IsCompactable(sync.run.type)) continue;
+    if (chosen == nullptr || std::tie(sync.run.ended_at, sync.run.id) > std::tie(chosen->run.ended_at, chosen->run.id)) {
+      chosen = &sync;
+    }
+  }
+  if (chosen == nullptr) {
+    return FailedPrecondition(path + " has no finished sync of type full, resources_only or partial (diffs cannot be merged)");
+  }
+  return chosen;
+}
+
+}  // namespace vellum::c1z

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "c1z/v1_reader.h"
+#include "c1z/v1_writer.h"
+#include "sync/operations.h"
+
+/// Between .c1z files and a store.
+namespace vellum::c1z {
+
+struct ImportOptions {
+  OpenOptions open;
+  std::string connector;   ///< Empty: the file's stem.
+  bool replace = false;    ///< Syncs whose ids exist, with other contents: switch them. Else they are refused.
+  bool skip_invalid = false;
+  std::vector<std::string> only;  ///< Sync ids; empty: all.
+};
+
+struct ImportedSync {
+  std::string id;
+  std::string type;
+  bool unchanged = false;  ///< Was there already, with the same contents.
+  std::uint64_t records = 0;
+  ReadReport report;
+  /// Rows that v1 kept apart and structural identity does not, per record type: the later row stayed.
+  std::array<std::uint64_t, sync::kRecordTypes> joined{};
+  double seconds = 0;
+};
+
+/// Imports the syncs of a v1 file, one switch each. Stops at the first that fails; those before it are in.
+Result<std::vector<ImportedSync>> ImportFile(sync::Store* store, const std::string& path, const ImportOptions& options,
+                                             const sync::Work& work);
+
+/// The sync of a file that stands for it: the newest finished full, resources_only or partial one, by its end, then its
+/// id. `path` is for the error.
+Result<const V1Sync*> ChooseSync(const V1Reader& reader, const std::string& path);
+
+struct ExportReport {
+  std::uint64_t records = 0;
+  std::uint64_t bytes = 0;
+};
+
+/// Writes syncs into one v1 file. kFailedPrecondition, before anything is written, when v1 cannot hold a sync: it
+/// names how many records collide and the first ten.
+Result<ExportReport> ExportFile(const sync::Store& store, const std::vector<std::string>& sync_ids, const std::string& path,
+                                const WriteOptions& options, const sync::Work& work);
+
+}  // namespace vellum::c1z

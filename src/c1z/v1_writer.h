@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "c1z/v1_reader.h"
+#include "c1z/zone.h"
+#include "vellum/record.h"
+#include "vellum/status.h"
+
+namespace vellum::c1z {
+
+struct WriteOptions {
+  Zone zone;               ///< What the file's zone-less stamps will be in.
+  enum class IfExists : std::uint8_t { kRefuse, kReplace };
+  IfExists if_exists = IfExists::kRefuse;
+  int threads = 2;         ///< For compressing.
+};
+
+/// Writes a .c1z v1 file: rows in the order they come, indexes afterwards, compressed at the end. The target appears whole and
+/// synced, by rename, when Finish returns; before that nothing is at its place but what was there. Not thread-safe.
+class V1Writer {
+ public:
+  /// kFailedPrecondition if `path` exists and is not to be replaced. Scratch files lie beside it.
+  static Result<std::unique_ptr<V1Writer>> Create(const std::string& path, const WriteOptions& options);
+  ~V1Writer();
+
+  /// Starts a sync; records and sessions that follow are its own.
+  Status BeginSync(const sync::SyncRun& run);
+  /// kInvalidArgument for what the tables cannot hold beside what they have: a second row with the same id.
+  Status Put(const sync::RecordView& record);
+  Status PutSession(const Session& session);
+
+  Status Finish();
+  std::uint64_t rows() const;
+  /// Of the finished file.
+  std::uint64_t bytes() const;
+
+ private:
+  struct Impl;
+  explicit V1Writer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+/// The id under which v1 tables keep a record: what must be unique within a sync and a table.
+std::string V1ExternalId(const sync::RecordView& record);
+
+/// The schema's statements, for tests and for benchmarks that write the same tables by other means.
+extern const char* const kV1Tables;
+extern const char* const kV1Indexes;
+
+}  // namespace vellum::c1z

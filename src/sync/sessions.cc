@@ -1,0 +1,52 @@
+#include <openssl/evp.h>
+
+#include <filesystem>
+
+#include "base/bytes.h"
+#include "storage/files.h"
+#include "storage/tables.h"
+#include "sync/store.h"
+
+namespace vellum::sync {
+
+std::string Store::SessionsPath(std::string_view sync_id) const {
+  // Sync ids may be longer than a file name.
+  unsigned char digest[32];
+  unsigned size = 0;
+  EVP_Digest(sync_id.data(), sync_id.size(), digest, &size, EVP_sha256(), nullptr);
+  static constexpr char kHex[] = "0123456789abcdef";
+  std::string name;
+  for (const unsigned char byte : digest) name += {kHex[byte >> 4], kHex[byte & 15]};
+  return options_.data_dir + "/sessions/" + name + ".sst";
+}
+
+Status Store::WriteSessions(std::string_view sync_id, const std::function<Status(const PutPair&)>& fill) {
+  const std::string path = SessionsPath(sync_id);
+  const std::string temporary = path + ".tmp";
+  std::unique_ptr<storage::TableWriter> writer;
+  VELLUM_TRY(fill([&](std::string_view key, std::string_view value) -> Status {
+    if (!writer) {
+      VELLUM_ASSIGN_OR_RETURN(writer, storage::TableWriter::Create(temporary));
+    }
+    return writer->Put(key, value);
+  }));
+  std::error_code error;
+  if (!writer) {
+    std::filesystem::remove(path, error);
+  } else {
+    VELLUM_TRY(writer->Finish().error());
+    std::filesystem::rename(temporary, path, error);
+    if (error) return Internal("cannot rename " + temporary + ": " + error.message());
+  }
+  return storage::SyncDirectory(options_.data_dir + "/sessions");
+}
+
+Status Store::ReadSessions(std::string_view sync_id, const PutPair& visit) const {
+  const std::string path = SessionsPath(sync_id);
+  if (!std::filesystem::exists(path)) return {};
+  VELLUM_ASSIGN_OR_RETURN(const auto cursor, storage::OpenTable(path));
+  for (cursor->Seek({}); cursor->valid(); cursor->Next()) VELLUM_TRY(visit(cursor->key(), cursor->value()));
+  return cursor->status();
+}
+
+}  // namespace vellum::sync

@@ -119,8 +119,8 @@ std::optional<Expansion> ExtractExpansion(std::string_view grant_message) {
 }
 
 struct V1Reader::Impl {
-  Impl(std::string path, const OpenOptions& opened_with, std::string directory)
-      : path(std::move(path)), options(opened_with), scratch(std::move(directory)) {}
+  Impl(std::string opened_path, const OpenOptions& opened_with, std::string directory)
+      : path(std::move(opened_path)), options(opened_with), scratch(std::move(directory)) {}
 
   std::string path;
   OpenOptions options;

@@ -233,7 +233,7 @@ Status V1Writer::Finish() {
   fs::rename(impl_->wrapped_path, impl_->path, error);
   if (error) return Internal("cannot rename " + impl_->wrapped_path + " to " + impl_->path + ": " + error.message());
   const fs::path parent = fs::path(impl_->path).parent_path();
-  return storage::SyncDirectory(parent.empty() ? "." : parent.string());
+  return storage::SyncDirectory(nullptr, parent.empty() ? "." : parent.string());
 }
 
 }  // namespace vellum::c1z

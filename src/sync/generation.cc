@@ -217,7 +217,7 @@ Result<std::string> FileSha256(const std::string& path) {
 
 Result<std::shared_ptr<const Generation>> Generation::Open(const std::string& path, const storage::TableCache& cache,
                                                            Check check) {
-  const auto bytes = storage::ReadFile(path + "/GENERATION", kGenerationBytesMax);
+  const auto bytes = storage::ReadSmallFile(nullptr, path + "/GENERATION", kGenerationBytesMax);
   if (!bytes.ok()) return DataLoss("generation " + path + " is missing or unreadable: " + bytes.error().message());
   auto info = GenerationInfo::Decode(*bytes);
   if (!info.ok()) return std::move(info).error().WithContext(path);
@@ -313,8 +313,8 @@ Status Assemble(const std::string& path, std::vector<NewFile> files, GenerationI
       info->files.push_back(file);
     }
   }
-  VELLUM_TRY(storage::WriteFileDurably(path + "/GENERATION", info->Encode()));
-  return storage::SyncDirectory(path);
+  VELLUM_TRY(storage::WriteFileDurably(nullptr, path + "/GENERATION", info->Encode()));
+  return storage::SyncDirectory(nullptr, path);
 }
 
 }  // namespace vellum::sync

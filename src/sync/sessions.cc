@@ -38,7 +38,7 @@ Status Store::WriteSessions(std::string_view sync_id, const std::function<Status
     std::filesystem::rename(temporary, path, error);
     if (error) return Internal("cannot rename " + temporary + ": " + error.message());
   }
-  return storage::SyncDirectory(options_.data_dir + "/sessions");
+  return storage::SyncDirectory(nullptr, options_.data_dir + "/sessions");
 }
 
 Status Store::ReadSessions(std::string_view sync_id, const PutPair& visit) const {

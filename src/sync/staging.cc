@@ -40,7 +40,7 @@ Result<std::unique_ptr<Staging>> Staging::Create(Options options) {
 Result<std::unique_ptr<Staging>> Staging::Resume(Options options) {
   const std::string path = StagingPath(options.directory);
   if (!std::filesystem::exists(path)) return NotFound(options.directory + " holds no checkpoint");
-  VELLUM_ASSIGN_OR_RETURN(const std::string bytes, storage::ReadFile(path, kStagingFileBytesMax));
+  VELLUM_ASSIGN_OR_RETURN(const std::string bytes, storage::ReadSmallFile(nullptr, path, kStagingFileBytesMax));
   v1::Staging proto;
   if (!proto.ParseFromString(bytes) || proto.format() != kFormat) return DataLoss(path + " is damaged");
 
@@ -106,8 +106,8 @@ Status Staging::Checkpoint(std::string_view token) {
       run->set_bucket(static_cast<std::uint32_t>(bucket));
     }
   }
-  VELLUM_TRY(storage::SyncDirectory(options_.directory));
-  VELLUM_TRY(storage::WriteFileDurably(StagingPath(options_.directory), proto.SerializeAsString()));
+  VELLUM_TRY(storage::SyncDirectory(nullptr, options_.directory));
+  VELLUM_TRY(storage::WriteFileDurably(nullptr, StagingPath(options_.directory), proto.SerializeAsString()));
   token_.assign(token);
   return {};
 }

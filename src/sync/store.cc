@@ -102,7 +102,7 @@ Status Store::MakeDirectories() {
     fs::create_directories(options_.data_dir + "/" + name, error);
     if (error) return Failed("cannot make " + options_.data_dir + "/" + name, error);
   }
-  return storage::SyncDirectory(options_.data_dir);
+  return storage::SyncDirectory(nullptr, options_.data_dir);
 }
 
 Result<std::vector<GenerationEntry>> Store::ListGenerations() const {
@@ -346,8 +346,8 @@ Result<std::shared_ptr<const Generation>> Store::Publish(Building* building, Der
   VELLUM_TRY(Assemble(made, std::move(derived.files), &info));
   fs::rename(made, sealed, error);
   if (error) return Failed("cannot move " + made + " to " + sealed, error);
-  VELLUM_TRY(storage::SyncDirectory(options_.data_dir + "/generations"));
-  VELLUM_TRY(storage::SyncDirectory(building->directory()));
+  VELLUM_TRY(storage::SyncDirectory(nullptr, options_.data_dir + "/generations"));
+  VELLUM_TRY(storage::SyncDirectory(nullptr, building->directory()));
 
   VELLUM_ASSIGN_OR_RETURN(const auto registered, catalog_->Get(GenerationKey(building->id())));
   if (!registered) return Aborted("the writer of generation " + building->id() + " was declared dead");

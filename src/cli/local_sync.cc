@@ -1,0 +1,125 @@
+#include "cli/local_sync.h"
+
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "cli/output.h"
+
+namespace vellum::cli {
+namespace {
+
+/// Set by the first Ctrl-C; the second one has the default effect.
+std::atomic<bool> g_cancelled{false};
+
+void OnInterrupt(int /*signal*/) {
+  g_cancelled.store(true);
+  static_cast<void>(std::signal(SIGINT, SIG_DFL));
+}
+
+constexpr std::size_t kTableRowsWait = 1000;
+
+std::string CsvCell(const std::string& cell) {
+  if (cell.find_first_of(",\"\r\n") == std::string::npos) return cell;
+  std::string quoted = "\"";
+  for (const char c : cell) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return quoted + "\"";
+}
+
+}  // namespace
+
+Result<std::unique_ptr<LocalSyncs>> LocalSyncs::Open(const std::string& data_dir, bool create_if_missing) {
+  std::unique_ptr<LocalSyncs> local(new LocalSyncs());
+  kv::EngineOptions engine;
+  engine.data_dir = data_dir;
+  engine.create_if_missing = create_if_missing;
+  VELLUM_ASSIGN_OR_RETURN(local->engine_, kv::Engine::Open(std::move(engine)));
+  local->catalog_ = std::make_unique<sync::KvCatalog>(local->engine_.get());
+  sync::StoreOptions store;
+  store.data_dir = data_dir;
+  VELLUM_ASSIGN_OR_RETURN(local->store_, sync::Store::Open(std::move(store), local->catalog_.get()));
+  return local;
+}
+
+LocalSyncs::~LocalSyncs() {
+  store_.reset();
+  if (engine_) engine_->Stop().IgnoreError("what was acknowledged is durable");
+}
+
+Progress::Progress(std::string what) : what_(std::move(what)), shown_(::isatty(STDERR_FILENO) == 1) {
+  g_cancelled.store(false);
+  static_cast<void>(std::signal(SIGINT, OnInterrupt));
+  work_.cancel = &g_cancelled;
+  if (shown_) work_.progress = [this](std::uint64_t records) { Show(records); };
+}
+
+Progress::~Progress() {
+  static_cast<void>(std::signal(SIGINT, SIG_DFL));
+  if (printed_.load()) std::fputs("\r\033[K", stderr);
+}
+
+double Progress::seconds() const {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began_).count();
+}
+
+void Progress::Show(std::uint64_t records) {
+  const auto now_ms = static_cast<std::int64_t>(seconds() * 1000);
+  std::int64_t last = last_ms_.load();
+  if (now_ms - last < 200 || !last_ms_.compare_exchange_strong(last, now_ms)) return;
+  printed_.store(true);
+  std::fprintf(stderr, "\r%s: %llu records, %.1f s", what_.c_str(), static_cast<unsigned long long>(records), seconds());
+}
+
+RowPrinter::RowPrinter(Format format, std::vector<Column> columns) : format_(format), columns_(std::move(columns)) {
+  if (format_ != Format::kCsv) return;
+  std::string line;
+  for (const Column& column : columns_) line += (line.empty() ? "" : ",") + CsvCell(column.name);
+  std::puts(line.c_str());
+}
+
+RowPrinter::~RowPrinter() {
+  if (format_ == Format::kTable) FlushTable();
+  if (format_ == Format::kJson) std::fputs(any_ ? "\n]\n" : "[]\n", stdout);
+}
+
+void RowPrinter::FlushTable() {
+  if (!titled_) {
+    std::vector<std::string> titles;
+    for (const Column& column : columns_) titles.push_back(column.name);
+    waiting_.insert(waiting_.begin(), std::move(titles));
+    titled_ = true;
+  }
+  std::fputs(Columns(waiting_).c_str(), stdout);
+  waiting_.clear();
+}
+
+void RowPrinter::Row(std::vector<std::string> cells) {
+  if (format_ == Format::kTable) {
+    waiting_.push_back(std::move(cells));
+    if (waiting_.size() >= kTableRowsWait) FlushTable();
+    return;
+  }
+  if (format_ == Format::kCsv) {
+    std::string line;
+    for (std::size_t i = 0; i < cells.size(); ++i) line += (i == 0 ? "" : ",") + CsvCell(cells[i]);
+    std::puts(line.c_str());
+    return;
+  }
+  nlohmann::ordered_json object;
+  for (std::size_t i = 0; i < columns_.size() && i < cells.size(); ++i) {
+    if (columns_[i].number && !cells[i].empty()) {
+      object[columns_[i].name] = std::stoull(cells[i]);
+    } else {
+      object[columns_[i].name] = std::move(cells[i]);
+    }
+  }
+  const std::string text = object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  std::fputs(format_ == Format::kJsonl ? "" : any_ ? ",\n" : "[\n", stdout);
+  std::fputs(text.c_str(), stdout);
+  if (format_ == Format::kJsonl) std::fputc('\n', stdout);
+  any_ = true;
+}
+
+}  // namespace vellum::cli

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/local_sync.h"
+
+/// What `vellum sync …` and `vellum c1z …` do, apart from reading the command line. Each returns the exit code and prints
+/// what it has to say; errors go to standard error.
+namespace vellum::cli {
+
+struct SyncArguments {
+  std::string data_dir = "default.vellum";
+  std::vector<std::string> files;
+  std::vector<std::string> syncs;
+  std::string sync;
+  std::string into;
+  std::string from;
+  std::string out;
+  std::string to_generation;
+  std::string connector;
+  std::string zone = "UTC";
+  std::string ties = "first";
+  std::string strategy = "auto";
+  Format format = Format::kTable;
+  bool replace = false;
+  bool skip_invalid = false;
+  bool allow_empty = false;
+  bool force = false;
+};
+
+int ImportSyncs(const SyncArguments& arguments);
+int ListSyncs(const SyncArguments& arguments);
+int ShowSync(const SyncArguments& arguments);
+int SyncStats(const SyncArguments& arguments);
+int SyncHistory(const SyncArguments& arguments);
+int MergeSyncsVerb(const SyncArguments& arguments);
+int CompactSync(const SyncArguments& arguments);
+int RollbackSync(const SyncArguments& arguments);
+int DeleteSync(const SyncArguments& arguments);
+int VerifySyncs(const SyncArguments& arguments);
+int SweepSyncs(const SyncArguments& arguments);
+int ExportSyncs(const SyncArguments& arguments);
+
+int C1zInfo(const SyncArguments& arguments);
+int C1zVerify(const SyncArguments& arguments);
+int C1zStats(const SyncArguments& arguments);
+int C1zGrants(const SyncArguments& arguments);
+int C1zMerge(const SyncArguments& arguments);
+
+/// Prints a failure and returns exit code 2.
+int FailWith(const Status& status);
+
+}  // namespace vellum::cli

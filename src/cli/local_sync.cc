@@ -2,8 +2,12 @@
 
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "cli/output.h"
@@ -46,6 +50,25 @@ Result<std::unique_ptr<LocalSyncs>> LocalSyncs::Open(const std::string& data_dir
 LocalSyncs::~LocalSyncs() {
   store_.reset();
   if (engine_) engine_->Stop().IgnoreError("what was acknowledged is durable");
+}
+
+Result<std::unique_ptr<ScratchStore>> ScratchStore::Make(const std::string& beside) {
+  std::unique_ptr<ScratchStore> scratch(new ScratchStore());
+  std::string path = (beside.empty() ? std::string(".") : beside) + "/.vellum-scratch-XXXXXX";
+  if (::mkdtemp(path.data()) == nullptr) {
+    return FailedPrecondition("cannot make a scratch directory in " + beside + ": " + std::strerror(errno));
+  }
+  scratch->directory_ = path;
+  sync::StoreOptions options;
+  options.data_dir = path;
+  VELLUM_ASSIGN_OR_RETURN(scratch->store_, sync::Store::Open(std::move(options), &scratch->catalog_));
+  return scratch;
+}
+
+ScratchStore::~ScratchStore() {
+  store_.reset();
+  std::error_code error;
+  std::filesystem::remove_all(directory_, error);
 }
 
 Progress::Progress(std::string what) : what_(std::move(what)), shown_(::isatty(STDERR_FILENO) == 1) {

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <csignal>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -11,6 +10,7 @@
 
 #include "kv/engine.h"
 #include "sync/kv_catalog.h"
+#include "sync/memory_catalog.h"
 #include "sync/operations.h"
 
 namespace vellum::cli {
@@ -27,6 +27,22 @@ class LocalSyncs {
   LocalSyncs() = default;
   std::unique_ptr<kv::Engine> engine_;
   std::unique_ptr<sync::KvCatalog> catalog_;
+  std::unique_ptr<sync::Store> store_;
+};
+
+/// A store for the time of one command, in a directory of its own that goes with it.
+class ScratchStore {
+ public:
+  /// Under `beside`, so that files can be linked to where they are going.
+  static Result<std::unique_ptr<ScratchStore>> Make(const std::string& beside);
+  ~ScratchStore();
+  sync::Store* store() const { return store_.get(); }
+  const std::string& directory() const { return directory_; }
+
+ private:
+  ScratchStore() = default;
+  std::string directory_;
+  sync::MemoryCatalog catalog_;
   std::unique_ptr<sync::Store> store_;
 };
 

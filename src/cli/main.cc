@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -9,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "cli/rescue.h"
+#include "cli/sync_verbs.h"
 #include "cli/verbs.h"
 #include "server/run.h"
 #include "server/version.h"
@@ -41,6 +43,7 @@ int RunTool(std::vector<std::string> arguments) {
   app.add_subcommand("serve", "Serve the store; see 'vellum serve --help'");
   app.add_subcommand("etcd", "The same with etcd's flags, manners and defaults; see 'vellum etcd --help'");
   vellum::cli::Verbs verbs(&app);
+  vellum::cli::SyncVerbs sync_verbs(&app);
 
   vellum::cli::RescueOptions rescue_options;
   CLI::App* const rescue = app.add_subcommand("rescue", "Open a data directory whose write-ahead log is damaged");
@@ -77,6 +80,7 @@ int RunTool(std::vector<std::string> arguments) {
   }
   if (version->parsed()) return PrintVersion(format == "json");
   if (rescue->parsed()) return vellum::cli::Rescue(rescue_options, stdout);
+  if (const std::optional<int> code = sync_verbs.Run()) return *code;
   return verbs.Run().value_or(2);
 }
 

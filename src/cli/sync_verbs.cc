@@ -1,0 +1,162 @@
+#include "cli/sync_verbs.h"
+
+#include <CLI/CLI.hpp>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "cli/sync_actions.h"
+
+namespace vellum::cli {
+
+struct SyncVerbs::Impl {
+  struct Verb {
+    CLI::App* app;
+    int (*run)(const SyncArguments&);
+  };
+  SyncArguments arguments;
+  std::string output = "table";
+  std::vector<Verb> verbs;
+
+  CLI::App* Add(CLI::App* group, const char* name, const char* help, const char* example,
+                int (*run)(const SyncArguments&)) {
+    CLI::App* const verb = group->add_subcommand(name, help);
+    verb->footer(std::string("Example:\n  vellum ") + group->get_name() + " " + name + " " + example);
+    verbs.push_back({verb, run});
+    return verb;
+  }
+  CLI::App* AddSync(CLI::App* group, const char* name, const char* help, const char* example,
+                    int (*run)(const SyncArguments&)) {
+    CLI::App* const verb = Add(group, name, help, example, run);
+    verb->add_option("--data-dir", arguments.data_dir, "The data directory; no server may run on it (default.vellum)");
+    return verb;
+  }
+  void AddOutput(CLI::App* verb) {
+    verb->add_option("-o,--output", output, "table, json, jsonl or csv")
+        ->check(CLI::IsMember({"table", "json", "jsonl", "csv"}));
+  }
+  void AddOne(CLI::App* verb) { verb->add_option("SYNC", arguments.sync, "The sync's id")->required(); }
+  void AddZone(CLI::App* verb) {
+    verb->add_option("--zone", arguments.zone,
+                     "What the zone-less stamps of v1 files are in: UTC, +02:00, local, Europe/Paris (UTC)");
+  }
+  void AddSkip(CLI::App* verb) {
+    verb->add_flag("--skip-invalid", arguments.skip_invalid, "Leave out rows that cannot be records, and say how many");
+  }
+  void AddOut(CLI::App* verb) {
+    verb->add_option("-o,--out", arguments.out, "The file to write")->required();
+    verb->add_flag("--force", arguments.force, "Replace the file if it exists");
+  }
+  void AddTies(CLI::App* verb) {
+    verb->add_option("--ties", arguments.ties, "Who wins when stamps are equal: the first or the last source (first)")
+        ->check(CLI::IsMember({"first", "last"}));
+  }
+
+  void AddSyncGroup(CLI::App* app);
+  void AddC1zGroup(CLI::App* app);
+};
+
+void SyncVerbs::Impl::AddSyncGroup(CLI::App* app) {
+  CLI::App* const group = app->add_subcommand("sync", "Access snapshots in a data directory: import, merge, replace, export");
+  group->require_subcommand(1);
+  CLI::App* verb = AddSync(group, "import", "Take in all syncs of .c1z files", "base.c1z partial1.c1z", ImportSyncs);
+  verb->add_option("FILE", arguments.files, ".c1z files (v1)")->required();
+  verb->add_option("--sync", arguments.syncs, "Only syncs with these ids")->allow_extra_args(false);
+  verb->add_option("--connector", arguments.connector, "The connector's name (the file's stem)");
+  verb->add_flag("--replace", arguments.replace, "Switch syncs that exist with other contents; their history stays");
+  AddZone(verb);
+  AddSkip(verb);
+
+  AddOutput(AddSync(group, "list", "All syncs", "-o json", ListSyncs));
+  verb = AddSync(group, "show", "Everything about one sync", "2abc", ShowSync);
+  AddOne(verb);
+  AddOutput(verb);
+  verb = AddSync(group, "stats", "Records and bytes by bucket", "2abc", SyncStats);
+  AddOne(verb);
+  AddOutput(verb);
+  verb = AddSync(group, "history", "The generations that a sync can be rolled back to", "2abc", SyncHistory);
+  AddOne(verb);
+  AddOutput(verb);
+
+  verb = AddSync(group, "merge", "Unite syncs: per record the newest stamp wins, absence never deletes",
+                 "--into NEW 2abc 2def", MergeSyncsVerb);
+  verb->add_option("--into", arguments.into, "The sync to merge into; made if it does not exist (a new id)");
+  verb->add_option("SYNC", arguments.syncs, "The sources, in order")->required();
+  AddTies(verb);
+  verb->add_option("--strategy", arguments.strategy, "auto, merge or fold; the result is the same (auto)")
+      ->check(CLI::IsMember({"auto", "merge", "fold"}));
+
+  verb = AddSync(group, "compact", "Make a sync exactly what it is in another store or file", "--from other.vellum 2abc",
+                 CompactSync);
+  verb->add_option("--from", arguments.from, "A data directory or a .c1z file")->required();
+  AddOne(verb);
+  verb->add_flag("--allow-empty", arguments.allow_empty, "Also if that leaves the sync without records");
+  AddZone(verb);
+  AddSkip(verb);
+
+  verb = AddSync(group, "rollback", "Point a sync at an earlier generation", "2abc", RollbackSync);
+  AddOne(verb);
+  verb->add_option("--to", arguments.to_generation, "Which, of its history (the one before the present)");
+  verb = AddSync(group, "delete", "Forget syncs and return their space", "2abc", DeleteSync);
+  verb->add_option("SYNC", arguments.syncs, "Their ids")->required();
+  verb = AddSync(group, "verify", "Read everything and compare it with counts, digests and rebuilt indexes", "", VerifySyncs);
+  verb->add_option("SYNC", arguments.syncs, "Their ids (all)");
+  AddSync(group, "sweep", "Delete generations that nothing refers to", "", SweepSyncs);
+
+  verb = AddSync(group, "export", "Write syncs into one .c1z v1 file", "2abc -o out.c1z", ExportSyncs);
+  verb->add_option("SYNC", arguments.syncs, "Their ids")->required();
+  AddOut(verb);
+  AddZone(verb);
+}
+
+void SyncVerbs::Impl::AddC1zGroup(CLI::App* app) {
+  CLI::App* const group = app->add_subcommand("c1z", "Access snapshots in .c1z files, without a store");
+  group->require_subcommand(1);
+  const auto add_files = [this](CLI::App* verb) {
+    verb->add_option("FILE", arguments.files, ".c1z files")->required();
+    AddZone(verb);
+  };
+  CLI::App* verb = Add(group, "info", "Which syncs files hold", "base.c1z", C1zInfo);
+  add_files(verb);
+  AddOutput(verb);
+  verb = Add(group, "verify", "Read every row of files", "base.c1z", C1zVerify);
+  add_files(verb);
+  verb = Add(group, "stats", "Count the records of files", "base.c1z", C1zStats);
+  add_files(verb);
+  AddOutput(verb);
+  AddSkip(verb);
+  verb->add_option("--sync", arguments.sync, "Only this sync");
+  verb = Add(group, "grants", "Print the grants of files", "base.c1z -o jsonl", C1zGrants);
+  add_files(verb);
+  AddOutput(verb);
+  AddSkip(verb);
+  verb->add_option("--sync", arguments.sync, "This sync (the newest finished one)");
+  verb = Add(group, "merge", "Unite files into one: per record the newest stamp wins, absence never deletes",
+             "-o out.c1z base.c1z partial1.c1z", C1zMerge);
+  verb->add_option("FILE", arguments.files, "The base, then the partials; FILE#SYNC picks a sync")->required();
+  AddOut(verb);
+  AddTies(verb);
+  AddZone(verb);
+  AddSkip(verb);
+}
+
+SyncVerbs::SyncVerbs(CLI::App* app) : impl_(std::make_unique<Impl>()) {
+  impl_->AddSyncGroup(app);
+  impl_->AddC1zGroup(app);
+}
+
+SyncVerbs::~SyncVerbs() = default;
+
+std::optional<int> SyncVerbs::Run() {
+  impl_->arguments.format = impl_->output == "json"    ? Format::kJson
+                            : impl_->output == "jsonl" ? Format::kJsonl
+                            : impl_->output == "csv"   ? Format::kCsv
+                                                       : Format::kTable;
+  for (const Impl::Verb& verb : impl_->verbs) {
+    if (verb.app->parsed()) return verb.run(impl_->arguments);
+  }
+  return std::nullopt;
+}
+
+}  // namespace vellum::cli

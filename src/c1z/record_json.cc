@@ -142,7 +142,7 @@ Status GrantFields(const RecordView& record, json* fields) {
     (*fields)["principal_parent"] = PairOf(message.principal().parent_resource_id());
   }
   for (const auto& [id, source] : message.sources().sources()) {
-    (*fields)["sources"][id] = source.is_direct() ? json{{"is_direct", true}} : json::object();
+    (*fields)["sources"][id] = json{{"is_direct", source.is_direct()}};
   }
   SetTruth(fields, "needs_expansion", record.needs_expansion);
   if (record.expansion.empty()) return {};

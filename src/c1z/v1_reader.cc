@@ -277,6 +277,20 @@ Status V1Reader::Impl::FillIdentity(RecordType type, const Statement& row, Recor
   record->entitlement_id = row.Bytes(kEntitlementId);
   record->principal_type_id = row.Bytes(kPrincipalType);
   record->principal_id = row.Bytes(kPrincipalId);
+  if (type == RecordType::kEntitlement) {
+    // A second put of one id updates the message and leaves the columns as they were, so the message knows better.
+    c1::connector::v2::Entitlement entitlement;
+    if (!entitlement.ParseFromArray(record->data.data(), static_cast<int>(record->data.size()))) {
+      return InvalidArgument("the message is not protobuf");
+    }
+    const auto& resource = entitlement.resource().id();
+    if (!resource.resource_type().empty() && !resource.resource().empty()) {
+      *text = resource.resource_type() + resource.resource();
+      record->type_id = std::string_view(*text).substr(0, resource.resource_type().size());
+      record->resource_id = std::string_view(*text).substr(resource.resource_type().size());
+    }
+    return {};
+  }
   if (type != RecordType::kResource) return {};
   // The column holds "type:id". A file that has it otherwise still says the id in the message.
   const std::string_view type_id = record->type_id;

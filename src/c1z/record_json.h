@@ -2,7 +2,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-#include "vellum/record.h"
+#include "sync/record.h"
 #include "vellum/status.h"
 
 namespace vellum::c1z {

@@ -9,7 +9,7 @@
 
 #include "c1z/envelope.h"
 #include "c1z/zone.h"
-#include "vellum/record.h"
+#include "sync/record.h"
 #include "vellum/status.h"
 
 namespace vellum::c1z {

@@ -7,7 +7,7 @@
 
 #include "c1z/v1_reader.h"
 #include "c1z/zone.h"
-#include "vellum/record.h"
+#include "sync/record.h"
 #include "vellum/status.h"
 
 namespace vellum::c1z {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "c1z/envelope.h"
-#include "vellum/record.h"
+#include "sync/record.h"
 
 namespace vellum::c1z {
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "vellum/record.h"
+#include "sync/record.h"
 #include "vellum/status.h"
 
 namespace vellum::c1z {

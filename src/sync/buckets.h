@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "vellum/record.h"
+#include "sync/record.h"
 
 /// The one registry of buckets. Linking, merging, counting, digesting, verifying and the tests walk it, so that a new
 /// bucket cannot be forgotten in one of them.

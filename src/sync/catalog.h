@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "sync/generation.h"
-#include "vellum/record.h"
+#include "sync/record.h"
 #include "vellum/status.h"
 #include "vellum/types.h"
 

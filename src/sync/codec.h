@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "sync/buckets.h"
-#include "vellum/record.h"
+#include "sync/record.h"
 
 /// Keys and values of a generation. The bytes are described in docs/formats.md.
 namespace vellum::sync {

@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "sync/merge.h"
-#include "vellum/record.h"
+#include "sync/record.h"
 #include "sync/run_sorter.h"
 
 namespace vellum::sync {

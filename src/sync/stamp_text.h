@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "vellum/record.h"
+#include "sync/record.h"
 
 namespace vellum::sync {
 

@@ -59,6 +59,9 @@ class Commands(ClientTest):
                 self.run_blocks(path, blocks, self.start_server())
 
     def run_blocks(self, path, blocks, server):
+        tests = pathlib.Path(server.directory) / "tests"  # the documents' commands name fixtures
+        if not tests.exists():
+            tests.symlink_to(SOURCE / "tests")
         shell = subprocess.Popen(["bash", "-u"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                                  cwd=server.directory, env=dict(os.environ, ETCDCTL_ENDPOINTS=server.address,
                                                                 PATH=f"{BUILD}:{os.environ['PATH']}"))

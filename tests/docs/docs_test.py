@@ -140,6 +140,10 @@ class Reference(ClientTest):
             offered |= set(re.findall(r"^\s+--([a-z0-9-]+)", done.stdout, re.MULTILINE))
         self.assertEqual(sorted(offered - listed), [], "flags that docs/flags.md lacks")
         tools = {"physical", "data-dir", "accept-loss", "prefix", "rev", "keys", "lease", "print-value-only", "version", "all"}
+        for group, verbs in (("sync", ("import", "merge", "compact", "rollback", "export")), ("c1z", ("merge", "grants"))):
+            for verb in verbs:
+                done = subprocess.run([str(PROGRAM), group, verb, "--help"], capture_output=True, text=True, check=True)
+                tools |= set(re.findall(r"--([a-z0-9-]+)", done.stdout))
         for path in documents():
             for line in path.read_text(encoding="utf-8").splitlines():
                 if re.search(r"\b(etcdctl|cmake|curl|gtest_filter|\./dev|python3)\b", line):

@@ -68,7 +68,8 @@ int RunTool(std::vector<std::string> arguments) {
   }
   const auto named = [&arguments](const CLI::App* command) { return command->get_name() == arguments[0]; };
   if (!arguments[0].starts_with('-') && app.get_subcommands(named).empty()) {
-    std::fprintf(stderr, "vellum: there is no command '%s'; 'vellum help' lists them\n", vellum::Printable(arguments[0]).c_str());
+    std::fprintf(stderr, "vellum: there is no command '%s'; 'vellum help' lists them\n",
+                 vellum::Printable(arguments[0]).c_str());
     return 2;
   }
   try {

@@ -87,10 +87,11 @@ int Rescue(const RescueOptions& options, std::FILE* out) {
   const LogFiles logs = FindLogs(options.data_dir);
   std::fprintf(out, "its write-ahead log: %zu files, %ju bytes\n", logs.paths.size(), logs.bytes);
   if (!options.accept_loss) {
-    std::fprintf(out,
-                 "A backup loses less than a rescue. If there is none, --accept-loss opens the store and gives up every\n"
-                 "write that stands in the log behind the damage, acknowledged ones too. Revisions of those writes will\n"
-                 "be given out again, so clients that watch or cache must be restarted.\n");
+    std::fprintf(
+        out,
+        "A backup loses less than a rescue. If there is none, --accept-loss opens the store and gives up every\n"
+        "write that stands in the log behind the damage, acknowledged ones too. Revisions of those writes will\n"
+        "be given out again, so clients that watch or cache must be restarted.\n");
     return 1;
   }
   const Result<fs::path> copy = CopyAside(options.data_dir, logs);

@@ -147,7 +147,8 @@ int Verbs::Impl::Put() {
     request.lease = lease;
     const Result<PutResponse> response = client->Put(request);
     if (!response.ok()) return Fail(response.error());
-    Print(json() ? Json{{"revision", response->revision}}.dump() + "\n" : "revision " + std::to_string(response->revision) + "\n");
+    Print(json() ? Json{{"revision", response->revision}}.dump() + "\n"
+                 : "revision " + std::to_string(response->revision) + "\n");
     return kDone;
   });
 }
@@ -191,7 +192,8 @@ int Verbs::Impl::Watch() {
       std::fflush(stdout);
       if (!response->canceled) continue;
       if (response->compact_revision != 0) {
-        return Fail(OutOfRange("the history before revision " + std::to_string(response->compact_revision) + " is compacted"));
+        return Fail(
+            OutOfRange("the history before revision " + std::to_string(response->compact_revision) + " is compacted"));
       }
       return Fail(Aborted("the server ended the watch: " + response->cancel_reason));
     }
@@ -221,10 +223,15 @@ int Verbs::Impl::HashKv() {
   return ForEach([this](client::Client* client, const std::string& endpoint) {
     const Result<client::HashKvResponse> hash = client->HashKv(revision);
     if (!hash.ok()) return Fail(hash.error(), endpoint);
-    Print(json() ? Json{{"endpoint", endpoint}, {"hash", hash->hash}, {"hash_revision", hash->hash_revision},
-                        {"compact_revision", hash->compact_revision}}.dump() + "\n"
-                 : endpoint + ": " + std::to_string(hash->hash) + " at revision " + std::to_string(hash->hash_revision) +
-                       ", compacted up to " + std::to_string(hash->compact_revision) + "\n");
+    Print(json()
+              ? Json{{"endpoint", endpoint},
+                     {"hash", hash->hash},
+                     {"hash_revision", hash->hash_revision},
+                     {"compact_revision", hash->compact_revision}}
+                        .dump() +
+                    "\n"
+              : endpoint + ": " + std::to_string(hash->hash) + " at revision " + std::to_string(hash->hash_revision) +
+                    ", compacted up to " + std::to_string(hash->compact_revision) + "\n");
     return kDone;
   });
 }
@@ -278,7 +285,8 @@ int Verbs::Impl::Health() {
     }
     const bool healthy = reason.empty();
     Print(json() ? Json{{"endpoint", endpoint}, {"healthy", healthy}, {"reason", reason}}.dump(
-                       -1, ' ', false, Json::error_handler_t::replace) + "\n"
+                       -1, ' ', false, Json::error_handler_t::replace) +
+                       "\n"
                  : endpoint + (healthy ? ": healthy\n" : ": not healthy: " + reason + "\n"));
     return healthy ? kDone : kNegative;
   });

@@ -15,8 +15,8 @@ struct NamedHistogram {
   int buckets;
 };
 constexpr NamedHistogram kNamed[] = {
-    {"/etcdserverpb.Maintenance/Hash", "etcd_mvcc_hash_duration_seconds", "The latency distribution of storage hash operation.",
-     0.01, 15},
+    {"/etcdserverpb.Maintenance/Hash", "etcd_mvcc_hash_duration_seconds",
+     "The latency distribution of storage hash operation.", 0.01, 15},
     {"/etcdserverpb.Maintenance/HashKV", "etcd_mvcc_hash_rev_duration_seconds",
      "The latency distribution of storage hash by revision operation.", 0.01, 15},
     {"/etcdserverpb.Maintenance/Defragment", "etcd_disk_backend_defrag_duration_seconds",
@@ -40,7 +40,9 @@ CallObserver::CallObserver(Options options, const wire::ServiceTable* table) : o
           "grpc_server_handling_seconds",
           "Histogram of response latency (seconds) of gRPC that had been application-level handled by the server.",
           {.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
-          {{"grpc_type", "unary"}, {"grpc_service", path.substr(1, slash - 1)}, {"grpc_method", path.substr(slash + 1)}});
+          {{"grpc_type", "unary"},
+           {"grpc_service", path.substr(1, slash - 1)},
+           {"grpc_method", path.substr(slash + 1)}});
     }
     unary_.emplace(path, unary);
   }

@@ -12,8 +12,8 @@
 namespace vellum::server {
 
 /// Looks at every finished call: logs the slow ones, keeps etcd's histograms of the long ones (hashes, defragmentation)
-/// and, if asked for, one per method. Streams last as long as their clients want, so only calls with one answer are looked
-/// at. Nothing of a request's content is logged.
+/// and, if asked for, one per method. Streams last as long as their clients want, so only calls with one answer are
+/// looked at. Nothing of a request's content is logged.
 class CallObserver {
  public:
   struct Options {

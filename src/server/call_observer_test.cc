@@ -30,8 +30,8 @@ class CallObserverTest : public ::testing::Test {
 };
 
 TEST_F(CallObserverTest, LogsSlowUnaryCallsOnly) {
-  const CallObserver observer({.slow_from = std::chrono::milliseconds(300), .metrics = &metrics_, .logger = Logger(&lines_)},
-                              &table_);
+  const CallObserver observer(
+      {.slow_from = std::chrono::milliseconds(300), .metrics = &metrics_, .logger = Logger(&lines_)}, &table_);
   observer.OnCallDone("/a.B/Unary", Code::kOk, 0.2999);
   observer.OnCallDone("/a.B/Stream", Code::kOk, 3600);
   observer.OnCallDone("/unknown", Code::kUnimplemented, 10);
@@ -60,9 +60,10 @@ TEST_F(CallObserverTest, KeepsHistogramsWhereAskedFor) {
   const CallObserver observer({.histograms = true, .metrics = &metrics_}, &table_);
   observer.OnCallDone("/a.B/Unary", Code::kOk, 0.02);
   const std::string text = metrics_.Expose();
-  EXPECT_NE(text.find("grpc_server_handling_seconds_bucket{grpc_method=\"Unary\",grpc_service=\"a.B\",grpc_type=\"unary\","
-                      "le=\"0.025\"} 1"),
-            std::string::npos)
+  EXPECT_NE(
+      text.find("grpc_server_handling_seconds_bucket{grpc_method=\"Unary\",grpc_service=\"a.B\",grpc_type=\"unary\","
+                "le=\"0.025\"} 1"),
+      std::string::npos)
       << text;
   EXPECT_EQ(text.find("Stream"), std::string::npos);
 }

@@ -4,8 +4,6 @@
 
 namespace vellum::server {
 
-Components FindComponents() {
-  return {.rocksdb = storage::Database::EngineVersion(), .nghttp2 = wire::Http2Version()};
-}
+Components FindComponents() { return {.rocksdb = storage::Database::EngineVersion(), .nghttp2 = wire::Http2Version()}; }
 
 }  // namespace vellum::server

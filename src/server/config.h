@@ -28,7 +28,7 @@ struct Config {
   rpc::Limits limits;
 
   std::vector<std::string> listen_client_urls{"http://127.0.0.1:2379"};
-  std::vector<std::string> advertise_client_urls;  ///< Empty: derived from what is listened on.
+  std::vector<std::string> advertise_client_urls;                     ///< Empty: derived from what is listened on.
   std::vector<std::string> shown_peer_urls{"http://localhost:2380"};  ///< Clients expect a member to have one.
   std::vector<std::string> listen_client_http_urls;
   std::vector<std::string> listen_metrics_urls;

@@ -19,7 +19,8 @@ std::string At(const YAML::Node& node) { return "line " + std::to_string(node.Ma
 
 Result<std::string> ScalarText(const YAML::Node& node, const std::string& key) {
   if (node.IsScalar()) return node.Scalar();
-  return InvalidArgument(At(node) + ": the value of \"" + Printable(key) + "\" must be text, a number or a list of them");
+  return InvalidArgument(At(node) + ": the value of \"" + Printable(key) +
+                         "\" must be text, a number or a list of them");
 }
 
 Status Append(const YAML::Node& map, const std::string& prefix, int depth, std::vector<FileEntry>* entries) {

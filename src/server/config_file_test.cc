@@ -43,8 +43,8 @@ TEST(ConfigFile, EmptyIsEmpty) {
 }
 
 TEST(ConfigFile, RefusesWhatIsNoMapOfSettings) {
-  for (const std::string_view text : {"- a\n- b\n", "just text", "a: [1", "a: b: c", "name: a\nname: b\n", "a:\n  b:\n    c: 1\n",
-                                      "a: [[1]]", "? [x]\n: y\n", "\x01\x02", "a: &x [*x]"}) {
+  for (const std::string_view text : {"- a\n- b\n", "just text", "a: [1", "a: b: c", "name: a\nname: b\n",
+                                      "a:\n  b:\n    c: 1\n", "a: [[1]]", "? [x]\n: y\n", "\x01\x02", "a: &x [*x]"}) {
     const Result<std::vector<FileEntry>> entries = ParseConfigText(text);
     EXPECT_FALSE(entries.ok()) << text;
   }

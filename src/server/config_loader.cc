@@ -73,7 +73,8 @@ Result<ParsedFlags> ParseFlags(const std::vector<std::string>& arguments) {
 }
 
 // Applies one value and notes what has to be said about it. `what` names the origin: "flag --name".
-Status Apply(const Option& option, const std::string& what, std::string_view value, ValueSyntax syntax, LoadedConfig* loaded) {
+Status Apply(const Option& option, const std::string& what, std::string_view value, ValueSyntax syntax,
+             LoadedConfig* loaded) {
   if (Status status = ApplyOption(option, value, syntax, &loaded->config); !status.ok()) {
     if (status.code() == Code::kFailedPrecondition) return FailedPrecondition(what + " " + status.message());
     return std::move(status).WithContext(what);
@@ -92,10 +93,12 @@ Status ApplyFile(const std::string& path, LoadedConfig* loaded) {
     const Option* const option = FindOptionByFileKey(entry.key);
     if (option == nullptr) {
       // etcd does not look at keys that it does not know; a typing error should at least be seen.
-      loaded->warnings.push_back("key \"" + Printable(entry.key) + "\" of the configuration file is not known and is ignored");
+      loaded->warnings.push_back("key \"" + Printable(entry.key) +
+                                 "\" of the configuration file is not known and is ignored");
       continue;
     }
-    VELLUM_TRY(Apply(*option, "key " + entry.key + " of the configuration file", entry.value, ValueSyntax::kFile, loaded));
+    VELLUM_TRY(
+        Apply(*option, "key " + entry.key + " of the configuration file", entry.value, ValueSyntax::kFile, loaded));
   }
   return {};
 }
@@ -164,20 +167,26 @@ Status AddEndpoints(std::string_view flag, const std::vector<std::string>& urls,
 Status FinishConfig(Config* config) {
   config->endpoints.clear();
   if (config->listen_client_urls.empty()) return InvalidArgument("--listen-client-urls must name at least one address");
-  VELLUM_TRY(AddEndpoints("--listen-client-urls", config->listen_client_urls, /*metrics_only=*/false, &config->endpoints));
+  VELLUM_TRY(
+      AddEndpoints("--listen-client-urls", config->listen_client_urls, /*metrics_only=*/false, &config->endpoints));
   VELLUM_TRY(AddEndpoints("--listen-client-http-urls", config->listen_client_http_urls, /*metrics_only=*/true,
                           &config->endpoints));
-  VELLUM_TRY(AddEndpoints("--listen-metrics-urls", config->listen_metrics_urls, /*metrics_only=*/true, &config->endpoints));
+  VELLUM_TRY(
+      AddEndpoints("--listen-metrics-urls", config->listen_metrics_urls, /*metrics_only=*/true, &config->endpoints));
   if (config->engine.node_name.empty()) return InvalidArgument("--name must not be empty");
-  VELLUM_ASSIGN_OR_RETURN(config->auto_compaction, kv::AutoCompactionOptions::FromFlags(config->auto_compaction_mode,
-                                                                                       config->auto_compaction_retention));
+  VELLUM_ASSIGN_OR_RETURN(
+      config->auto_compaction,
+      kv::AutoCompactionOptions::FromFlags(config->auto_compaction_mode, config->auto_compaction_retention));
   config->log_level_least = ParseLevel(config->log_level);
   const std::string& format = config->log_format;
-  config->log_format_kind = format == "json" ? LogFormat::kJson : format == "auto" ? LogFormat::kAuto : LogFormat::kText;
+  config->log_format_kind = format == "json"   ? LogFormat::kJson
+                            : format == "auto" ? LogFormat::kAuto
+                                               : LogFormat::kText;
   const bool etcd = config->personality == Personality::kEtcd;
   if (etcd && config->log_format_kind == LogFormat::kAuto) config->log_format_kind = LogFormat::kJson;
   if (config->log_outputs.empty()) config->log_outputs = {"default"};
-  if (config->engine.data_dir.empty()) config->engine.data_dir = config->engine.node_name + (etcd ? ".etcd" : ".vellum");
+  if (config->engine.data_dir.empty())
+    config->engine.data_dir = config->engine.node_name + (etcd ? ".etcd" : ".vellum");
   if (config->event_loops == 0) {
     config->event_loops = std::clamp<std::int64_t>(std::thread::hardware_concurrency() / 2, 1, 16);
   }

@@ -16,7 +16,8 @@ using Variables = std::vector<std::pair<std::string, std::string>>;
 
 Result<LoadedConfig> Load(std::vector<std::string> arguments, Variables environment = {},
                           Personality personality = Personality::kEtcd) {
-  return LoadConfig({.personality = personality, .arguments = std::move(arguments), .environment = std::move(environment)});
+  return LoadConfig(
+      {.personality = personality, .arguments = std::move(arguments), .environment = std::move(environment)});
 }
 
 // A file that goes with the test.
@@ -43,8 +44,8 @@ bool AnyWarning(const LoadedConfig& loaded, std::string_view part) {
 }
 
 TEST(LoadConfig, FlagsAreReadAsGoReadsThem) {
-  const Result<LoadedConfig> loaded =
-      Load({"--name=m1", "-max-txn-ops", "7", "--unsafe-no-fsync", "-socket-reuse-port=true", "--max-request-bytes", "2000"});
+  const Result<LoadedConfig> loaded = Load({"--name=m1", "-max-txn-ops", "7", "--unsafe-no-fsync",
+                                            "-socket-reuse-port=true", "--max-request-bytes", "2000"});
   ASSERT_TRUE(loaded.ok()) << loaded.error().ToString();
   EXPECT_EQ(loaded->config.engine.node_name, "m1");
   EXPECT_EQ(loaded->config.engine.txn_ops_max, 7u);
@@ -79,21 +80,21 @@ TEST(LoadConfig, WhatIsNotUnderstoodIsNamed) {
     std::vector<std::string> arguments;
     std::string_view part;
   };
-  for (const Case& each : std::vector<Case>{{{"--no-such-flag"}, "flag provided but not defined: --no-such-flag"},
-                                            {{"--data-dri=x"}, "did you mean --data-dir?"},
-                                            {{"stray"}, "'stray' is not a valid flag"},
-                                            {{"--unsafe-no-fsync", "false"}, "'false' is not a valid flag"},
-                                            {{"--", "--name=x"}, "is not a valid flag"},
-                                            {{"--name"}, "flag needs an argument: --name"},
-                                            {{"--max-txn-ops=many"}, "flag --max-txn-ops: invalid value \"many\""},
-                                            {{"--heartbeat-interval=often"}, "--heartbeat-interval"},
-                                            {{"--pre-vote=maybe"}, "--pre-vote"},
-                                            {{"--listen-client-urls=nonsense"}, "--listen-client-urls: invalid listen URL \"nonsense\""},
-                                            {{"--listen-client-urls="}, "--listen-client-urls"},
-                                            {{"--name="}, "--name"},
-                                            {{"--auto-compaction-retention=soon"}, "auto-compaction-retention"},
-                                            {{"--auto-compaction-mode=revision", "--auto-compaction-retention=5m"},
-                                             "auto-compaction-retention"}}) {
+  for (const Case& each : std::vector<Case>{
+           {{"--no-such-flag"}, "flag provided but not defined: --no-such-flag"},
+           {{"--data-dri=x"}, "did you mean --data-dir?"},
+           {{"stray"}, "'stray' is not a valid flag"},
+           {{"--unsafe-no-fsync", "false"}, "'false' is not a valid flag"},
+           {{"--", "--name=x"}, "is not a valid flag"},
+           {{"--name"}, "flag needs an argument: --name"},
+           {{"--max-txn-ops=many"}, "flag --max-txn-ops: invalid value \"many\""},
+           {{"--heartbeat-interval=often"}, "--heartbeat-interval"},
+           {{"--pre-vote=maybe"}, "--pre-vote"},
+           {{"--listen-client-urls=nonsense"}, "--listen-client-urls: invalid listen URL \"nonsense\""},
+           {{"--listen-client-urls="}, "--listen-client-urls"},
+           {{"--name="}, "--name"},
+           {{"--auto-compaction-retention=soon"}, "auto-compaction-retention"},
+           {{"--auto-compaction-mode=revision", "--auto-compaction-retention=5m"}, "auto-compaction-retention"}}) {
     const Result<LoadedConfig> loaded = Load(each.arguments);
     ASSERT_FALSE(loaded.ok()) << each.part;
     EXPECT_EQ(loaded.error().code(), Code::kInvalidArgument) << loaded.error().ToString();
@@ -104,10 +105,11 @@ TEST(LoadConfig, WhatIsNotUnderstoodIsNamed) {
 TEST(LoadConfig, RefusesWhatWouldBeALie) {
   for (const std::string flag :
        {"--cert-file=a.crt", "--key-file=a.key", "--client-cert-auth", "--auto-tls=true", "--trusted-ca-file=ca.crt",
-        "--client-crl-file=a.crl", "--client-cert-allowed-hostname=h", "--auth-token=jwt,pub-key=a", "--force-new-cluster",
-        "--discovery=https://discovery/x", "--discovery-endpoints=http://a:1", "--discovery-srv=example.org",
-        "--initial-cluster=a=http://a:1,b=http://b:1", "--listen-client-urls=https://localhost:0",
-        "--listen-metrics-urls=https://localhost:0", "--host-whitelist=example.org", "--proxy=on"}) {
+        "--client-crl-file=a.crl", "--client-cert-allowed-hostname=h", "--auth-token=jwt,pub-key=a",
+        "--force-new-cluster", "--discovery=https://discovery/x", "--discovery-endpoints=http://a:1",
+        "--discovery-srv=example.org", "--initial-cluster=a=http://a:1,b=http://b:1",
+        "--listen-client-urls=https://localhost:0", "--listen-metrics-urls=https://localhost:0",
+        "--host-whitelist=example.org", "--proxy=on"}) {
     const Result<LoadedConfig> loaded = Load({flag});
     ASSERT_FALSE(loaded.ok()) << flag;
     EXPECT_EQ(loaded.error().code(), Code::kFailedPrecondition) << flag;
@@ -115,9 +117,9 @@ TEST(LoadConfig, RefusesWhatWouldBeALie) {
 }
 
 TEST(LoadConfig, AcceptsWhatAsksForNothing) {
-  for (const std::string flag :
-       {"--cert-file=", "--client-cert-auth=false", "--auto-tls=false", "--auth-token=simple", "--force-new-cluster=false",
-        "--discovery=", "--initial-cluster=a=http://a:1", "--host-whitelist=*", "--proxy=off"}) {
+  for (const std::string flag : {"--cert-file=", "--client-cert-auth=false", "--auto-tls=false", "--auth-token=simple",
+                                 "--force-new-cluster=false", "--discovery=", "--initial-cluster=a=http://a:1",
+                                 "--host-whitelist=*", "--proxy=off"}) {
     const Result<LoadedConfig> loaded = Load({flag});
     ASSERT_TRUE(loaded.ok()) << loaded.error().ToString();
     EXPECT_EQ(loaded->warnings.size(), 1u) << flag;
@@ -150,19 +152,43 @@ TEST(LoadConfig, EveryRowIsAcceptedOrRefusedWithAnExplanation) {
 }
 
 TEST(LoadConfig, TheFlagsOfEtcdsHarnessStart) {
-  const Result<LoadedConfig> loaded = Load(
-      {"--name", "test-0", "--listen-client-urls", "http://localhost:0", "--advertise-client-urls", "http://localhost:0",
-       "--listen-peer-urls", "http://localhost:0", "--initial-advertise-peer-urls", "http://localhost:0",
-       "--initial-cluster-token", "new", "--data-dir", "d", "--snapshot-count", "10000", "--initial-cluster",
-       "test-0=http://localhost:0", "--initial-cluster-state", "new", "--quota-backend-bytes", "4294967296",
-       "--strict-reconfig-check=false", "--enable-v2", "--experimental-initial-corrupt-check", "--listen-metrics-urls",
-       "http://localhost:0", "--max-concurrent-streams", "500", "--experimental-watch-progress-notify-interval=5s",
-       "--feature-gates=InitialCorruptCheck=true"});
+  const Result<LoadedConfig> loaded = Load({"--name",
+                                            "test-0",
+                                            "--listen-client-urls",
+                                            "http://localhost:0",
+                                            "--advertise-client-urls",
+                                            "http://localhost:0",
+                                            "--listen-peer-urls",
+                                            "http://localhost:0",
+                                            "--initial-advertise-peer-urls",
+                                            "http://localhost:0",
+                                            "--initial-cluster-token",
+                                            "new",
+                                            "--data-dir",
+                                            "d",
+                                            "--snapshot-count",
+                                            "10000",
+                                            "--initial-cluster",
+                                            "test-0=http://localhost:0",
+                                            "--initial-cluster-state",
+                                            "new",
+                                            "--quota-backend-bytes",
+                                            "4294967296",
+                                            "--strict-reconfig-check=false",
+                                            "--enable-v2",
+                                            "--experimental-initial-corrupt-check",
+                                            "--listen-metrics-urls",
+                                            "http://localhost:0",
+                                            "--max-concurrent-streams",
+                                            "500",
+                                            "--experimental-watch-progress-notify-interval=5s",
+                                            "--feature-gates=InitialCorruptCheck=true"});
   ASSERT_TRUE(loaded.ok()) << loaded.error().ToString();
   EXPECT_EQ(loaded->config.engine.data_dir, "d");
   EXPECT_EQ(loaded->config.engine.quota_backend_bytes, 4'294'967'296);
   EXPECT_EQ(loaded->config.engine.watch_progress_interval, std::chrono::seconds(5));
-  EXPECT_TRUE(AnyWarning(*loaded, "--experimental-watch-progress-notify-interval is deprecated, use --watch-progress-notify-interval"));
+  EXPECT_TRUE(AnyWarning(
+      *loaded, "--experimental-watch-progress-notify-interval is deprecated, use --watch-progress-notify-interval"));
   EXPECT_TRUE(AnyWarning(*loaded, "flag --snapshot-count has no meaning in Vellum and is ignored"));
   ASSERT_EQ(loaded->config.endpoints.size(), 2u);
   EXPECT_FALSE(loaded->config.endpoints[0].metrics_only);
@@ -170,10 +196,13 @@ TEST(LoadConfig, TheFlagsOfEtcdsHarnessStart) {
 }
 
 TEST(LoadConfig, FlagsBeatTheEnvironment) {
-  const Result<LoadedConfig> loaded =
-      Load({"--name=flag"}, {{"ETCD_NAME", "variable"}, {"ETCD_MAX_TXN_OPS", "9"}, {"ETCD_DATA_DIR", ""}, {"PATH", "x"},
-                             {"ETCD_EXPERIMENTAL_WATCH_PROGRESS_NOTIFY_INTERVAL", "7s"}, {"ETCD_NO_SUCH", "1"},
-                             {"ETCD_HEARTBEAT_INTERVAL", "100"}});
+  const Result<LoadedConfig> loaded = Load({"--name=flag"}, {{"ETCD_NAME", "variable"},
+                                                             {"ETCD_MAX_TXN_OPS", "9"},
+                                                             {"ETCD_DATA_DIR", ""},
+                                                             {"PATH", "x"},
+                                                             {"ETCD_EXPERIMENTAL_WATCH_PROGRESS_NOTIFY_INTERVAL", "7s"},
+                                                             {"ETCD_NO_SUCH", "1"},
+                                                             {"ETCD_HEARTBEAT_INTERVAL", "100"}});
   ASSERT_TRUE(loaded.ok()) << loaded.error().ToString();
   EXPECT_EQ(loaded->config.engine.node_name, "flag");
   EXPECT_EQ(loaded->config.engine.txn_ops_max, 9u);
@@ -233,8 +262,11 @@ TEST(LoadConfig, AutomaticCompactionReadsBothModes) {
     kv::AutoCompactionOptions::Mode expected;
   };
   using enum kv::AutoCompactionOptions::Mode;
-  for (const Case& each : std::vector<Case>{{"periodic", "0", kOff}, {"periodic", "0s", kOff}, {"revision", "0", kOff},
-                                            {"periodic", "10", kPeriodic}, {"periodic", "5m", kPeriodic},
+  for (const Case& each : std::vector<Case>{{"periodic", "0", kOff},
+                                            {"periodic", "0s", kOff},
+                                            {"revision", "0", kOff},
+                                            {"periodic", "10", kPeriodic},
+                                            {"periodic", "5m", kPeriodic},
                                             {"revision", "1000", kRevision}}) {
     const Result<LoadedConfig> loaded =
         Load({"--auto-compaction-mode=" + each.mode, "--auto-compaction-retention=" + each.retention});

@@ -39,7 +39,8 @@ std::optional<std::int64_t> TakePart(std::string_view* text) {
   double fraction = 0;
   if (at < text->size() && (*text)[at] == '.') {
     double scale = 0.1;
-    for (++at; at < text->size() && IsDigit((*text)[at]); ++at, ++digits, scale /= 10) fraction += scale * ((*text)[at] - '0');
+    for (++at; at < text->size() && IsDigit((*text)[at]); ++at, ++digits, scale /= 10)
+      fraction += scale * ((*text)[at] - '0');
   }
   if (digits == 0) return std::nullopt;
   text->remove_prefix(at);
@@ -60,7 +61,8 @@ std::optional<std::int64_t> TakePart(std::string_view* text) {
 
 Result<std::chrono::nanoseconds> ParseGoDuration(std::string_view text) {
   const auto invalid = [text] {
-    return InvalidArgument("invalid duration \"" + Printable(text) + "\" (a number with a unit, such as 300ms, 5s or 1h30m)");
+    return InvalidArgument("invalid duration \"" + Printable(text) +
+                           "\" (a number with a unit, such as 300ms, 5s or 1h30m)");
   };
   std::string_view rest = text;
   bool negative = false;

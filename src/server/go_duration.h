@@ -8,8 +8,8 @@
 
 namespace vellum::server {
 
-/// A duration as etcd's flags write it: "300ms", "1h30m", "-1.5s", "0". Units: ns, us, ms, s, m, h. kInvalidArgument for
-/// anything else, and beyond about 292 years.
+/// A duration as etcd's flags write it: "300ms", "1h30m", "-1.5s", "0". Units: ns, us, ms, s, m, h. kInvalidArgument
+/// for anything else, and beyond about 292 years.
 Result<std::chrono::nanoseconds> ParseGoDuration(std::string_view text);
 
 /// The shortest text that ParseGoDuration reads back: "2h", "1h30m", "100ms", "0s".

@@ -47,16 +47,11 @@ std::string Wrap(std::string_view text, std::size_t indent) {
 std::string ValueName(const Option& option) {
   if (!option.choices.empty()) return std::string(option.choices);
   switch (option.type) {
-    case ValueType::kBool:
-      return "";
-    case ValueType::kNumber:
-      return option.unit.empty() ? "NUMBER" : "BYTES";
-    case ValueType::kDuration:
-      return "DURATION";
-    case ValueType::kText:
-      return "TEXT";
-    case ValueType::kList:
-      return "A,B,...";
+    case ValueType::kBool: return "";
+    case ValueType::kNumber: return option.unit.empty() ? "NUMBER" : "BYTES";
+    case ValueType::kDuration: return "DURATION";
+    case ValueType::kText: return "TEXT";
+    case ValueType::kList: return "A,B,...";
   }
   return "";
 }
@@ -131,7 +126,8 @@ std::string HelpText(Personality personality) {
   }
   if (!etcd) return text + std::string(kServeTail);
   text += "\nAccepted with a warning, because they have no meaning in Vellum:\n" + NameList(OptionKind::kNoMeaning);
-  text += "\nRefused when they ask for something, because Vellum does not have it yet:\n" + NameList(OptionKind::kRefused);
+  text +=
+      "\nRefused when they ask for something, because Vellum does not have it yet:\n" + NameList(OptionKind::kRefused);
   text += "\nThe older spelling --experimental-NAME is understood wherever etcd had it.\n";
   return text;
 }
@@ -140,8 +136,10 @@ std::string OptionsMarkdown() {
   std::string text =
       "# Flags\n\n"
       "Every flag of `vellum serve`, and of Vellum under the name `etcd`. Each is also a variable of the environment\n"
-      "(`ETCD_MAX_TXN_OPS` for `--max-txn-ops`; a flag beats a variable) and a key of the file that `--config-file` names,\n"
-      "which replaces both. Durations are written as `300ms`, `5s` or `1h30m`, in the file also as whole nanoseconds.\n";
+      "(`ETCD_MAX_TXN_OPS` for `--max-txn-ops`; a flag beats a variable) and a key of the file that `--config-file` "
+      "names,\n"
+      "which replaces both. Durations are written as `300ms`, `5s` or `1h30m`, in the file also as whole "
+      "nanoseconds.\n";
   for (const auto& [group, title] : kGroups) {
     text += "\n## " + std::string(title) + "\n\n| flag | default | what it does |\n|---|---|---|\n";
     for (const Option& option : Options()) {
@@ -153,13 +151,17 @@ std::string OptionsMarkdown() {
               (shown.empty() ? "" : "`" + shown + "`") + " | " + std::string(option.help) + " |\n";
     }
   }
-  text += "\n## etcd's flags without a meaning here\n\nAccepted, with one line in the log that says so.\n\n| flag | why |\n|---|---|\n";
+  text +=
+      "\n## etcd's flags without a meaning here\n\nAccepted, with one line in the log that says so.\n\n| flag | why "
+      "|\n|---|---|\n";
   for (const Option& option : Options()) {
     if (option.kind != OptionKind::kNoMeaning) continue;
     text += "| `--" + std::string(option.name) + "` | " + std::string(option.help) + " |\n";
   }
-  text += "\n## etcd's flags that are refused\n\nThey ask for something that must not be missing silently. An empty value, or one that asks for\n"
-          "nothing, is accepted.\n\n| flag | why | accepted |\n|---|---|---|\n";
+  text +=
+      "\n## etcd's flags that are refused\n\nThey ask for something that must not be missing silently. An empty value, "
+      "or one that asks for\n"
+      "nothing, is accepted.\n\n| flag | why | accepted |\n|---|---|---|\n";
   for (const Option& option : Options()) {
     if (option.kind != OptionKind::kRefused) continue;
     const std::string harmless = option.harmless == "@single" ? "one member" : "`" + std::string(option.harmless) + "`";

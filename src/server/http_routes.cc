@@ -39,12 +39,9 @@ bool Contains(const std::vector<std::string>& values, std::string_view value) {
 
 std::string_view AlarmName(kv::AlarmType alarm) {
   switch (alarm) {
-    case kv::AlarmType::kNoSpace:
-      return "NOSPACE";
-    case kv::AlarmType::kCorrupt:
-      return "CORRUPT";
-    case kv::AlarmType::kNone:
-      break;
+    case kv::AlarmType::kNoSpace: return "NOSPACE";
+    case kv::AlarmType::kCorrupt: return "CORRUPT";
+    case kv::AlarmType::kNone: break;
   }
   return "UNKNOWN";
 }
@@ -79,37 +76,36 @@ bool HasQuery(std::string_view query, std::string_view name) { return !QueryValu
 
 std::string_view HttpRoutes::Name(Check check) {
   switch (check) {
-    case Check::kDataCorruption:
-      return "data_corruption";
-    case Check::kSerializableRead:
-      return "serializable_read";
-    case Check::kLinearizableRead:
-      return "linearizable_read";
-    case Check::kNonLearner:
-      return "non_learner";
+    case Check::kDataCorruption: return "data_corruption";
+    case Check::kSerializableRead: return "serializable_read";
+    case Check::kLinearizableRead: return "linearizable_read";
+    case Check::kNonLearner: return "non_learner";
   }
   return "";
 }
 
 HttpRoutes::HttpRoutes(Options options)
     : options_(std::move(options)),
-      health_success_(options_.metrics->AddCounter("etcd_server_health_success",
-                                                   "The total number of successful health checks")),
-      health_failures_(options_.metrics->AddCounter("etcd_server_health_failures", "The total number of failed health checks")),
+      health_success_(
+          options_.metrics->AddCounter("etcd_server_health_success", "The total number of successful health checks")),
+      health_failures_(
+          options_.metrics->AddCounter("etcd_server_health_failures", "The total number of failed health checks")),
       livez_(MakeProbe("livez", {Check::kSerializableRead})),
-      readyz_(MakeProbe("readyz", {Check::kDataCorruption, Check::kSerializableRead, Check::kLinearizableRead,
-                                   Check::kNonLearner})) {}
+      readyz_(MakeProbe(
+          "readyz", {Check::kDataCorruption, Check::kSerializableRead, Check::kLinearizableRead, Check::kNonLearner})) {
+}
 
 HttpRoutes::Probe HttpRoutes::MakeProbe(std::string_view type, std::vector<Check> checks) {
   Probe probe{type, std::move(checks), {}};
   for (const Check check : probe.checks) {
     MetricLabels labels{{"type", std::string(type)}, {"name", std::string(Name(check))}};
     CheckMetrics metrics{};
-    metrics.healthy = &options_.metrics->AddGauge("etcd_server_healthcheck", "The result of each kind of healthcheck.", labels);
+    metrics.healthy =
+        &options_.metrics->AddGauge("etcd_server_healthcheck", "The result of each kind of healthcheck.", labels);
     const auto counter = [&](const char* status) {
       labels["status"] = status;
-      return &options_.metrics->AddCounter("etcd_server_healthchecks_total", "The total number of each kind of healthcheck.",
-                                           labels);
+      return &options_.metrics->AddCounter("etcd_server_healthchecks_total",
+                                           "The total number of each kind of healthcheck.", labels);
     };
     metrics.success = counter("success");
     metrics.error = counter("error");
@@ -128,8 +124,7 @@ Status HttpRoutes::Run(Check check) {
     case Check::kSerializableRead:
     case Check::kLinearizableRead:
       return options_.health->CheckRead(check == Check::kSerializableRead).WithContext("range error");
-    case Check::kNonLearner:
-      return {};  // A store of one member is never a learner.
+    case Check::kNonLearner: return {};  // A store of one member is never a learner.
   }
   return {};
 }
@@ -148,8 +143,8 @@ wire::HttpResponse HttpRoutes::Health(std::string_view query) {
       reason = "RANGE ERROR:" + status.message();
     }
   }
-  const std::string body = "{\"health\":\"" + std::string(reason.empty() ? "true" : "false") +
-                           "\",\"reason\":" + JsonString(reason) + "}";
+  const std::string body =
+      "{\"health\":\"" + std::string(reason.empty() ? "true" : "false") + "\",\"reason\":" + JsonString(reason) + "}";
   if (reason.empty()) {
     health_success_.Increment();
     return Plain(200, body);
@@ -174,7 +169,8 @@ wire::HttpResponse HttpRoutes::Answer(const Probe& probe, const std::vector<Chec
     failed = failed || !status.ok();
   }
   if (!failed) return Plain(200, (HasQuery(query, "verbose") ? report : "") + "ok\n");
-  VELLUM_LOG(options_.logger, kWarn, "health check failed", {{"path", "/" + std::string(probe.type)}, {"reason", report}});
+  VELLUM_LOG(options_.logger, kWarn, "health check failed",
+             {{"path", "/" + std::string(probe.type)}, {"reason", report}});
   return Plain(503, report + "\n");
 }
 

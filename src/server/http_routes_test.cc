@@ -28,7 +28,8 @@ class HttpRoutesTest : public ::testing::Test {
     request.method = std::move(method);
     request.path = std::move(path);
     request.query = std::move(query);
-    routes_.Handle(std::move(request), [&answer](wire::HttpResponse response) { answer.set_value(std::move(response)); });
+    routes_.Handle(std::move(request),
+                   [&answer](wire::HttpResponse response) { answer.set_value(std::move(response)); });
     if (future.wait_for(kPatience) != std::future_status::ready) {
       ADD_FAILURE() << "no answer";
       return {};
@@ -60,7 +61,8 @@ TEST_F(HttpRoutesTest, HealthSaysTrueAndWhyNot) {
   EXPECT_EQ(Ask("/health", "serializable=true&exclude=NOSPACE").status, 200);
   EXPECT_EQ(Ask("/health", "serializable=true&exclude=NO%53PACE&exclude=").status, 200);
   health_.alarms.push_back(kv::AlarmType::kCorrupt);
-  EXPECT_EQ(Ask("/health", "serializable=true&exclude=NOSPACE").body, "{\"health\":\"false\",\"reason\":\"ALARM CORRUPT\"}\n");
+  EXPECT_EQ(Ask("/health", "serializable=true&exclude=NOSPACE").body,
+            "{\"health\":\"false\",\"reason\":\"ALARM CORRUPT\"}\n");
   EXPECT_EQ(Ask("/health", "exclude=NOSPACE&exclude=CORRUPT&serializable=true").status, 200);
   const std::string text = metrics_.Expose();
   EXPECT_NE(text.find("etcd_server_health_success 5"), std::string::npos) << text;
@@ -84,8 +86,8 @@ TEST_F(HttpRoutesTest, LivezLooksAtLocalReadsOnly) {
 TEST_F(HttpRoutesTest, ReadyzRunsEveryCheck) {
   wire::HttpResponse response = Ask("/readyz", "verbose");
   EXPECT_EQ(response.status, 200);
-  for (const std::string_view line : {"[+]data_corruption ok\n", "[+]serializable_read ok\n", "[+]linearizable_read ok\n",
-                                      "[+]non_learner ok\n"}) {
+  for (const std::string_view line :
+       {"[+]data_corruption ok\n", "[+]serializable_read ok\n", "[+]linearizable_read ok\n", "[+]non_learner ok\n"}) {
     EXPECT_NE(response.body.find(line), std::string::npos) << line;
   }
   EXPECT_TRUE(response.body.ends_with("\nok\n"));
@@ -100,9 +102,11 @@ TEST_F(HttpRoutesTest, ReadyzRunsEveryCheck) {
   EXPECT_EQ(Ask("/readyz", "exclude=data_corruption").status, 200);
   EXPECT_EQ(Ask("/readyz", "exclude=data_corruption&verbose").body.find("data_corruption"), std::string::npos);
   const std::string text = metrics_.Expose();
-  EXPECT_NE(text.find("etcd_server_healthcheck{name=\"data_corruption\",type=\"readyz\"} 0"), std::string::npos) << text;
+  EXPECT_NE(text.find("etcd_server_healthcheck{name=\"data_corruption\",type=\"readyz\"} 0"), std::string::npos)
+      << text;
   EXPECT_NE(text.find("etcd_server_healthchecks_total{name=\"data_corruption\",status=\"error\",type=\"readyz\"} 2"),
-            std::string::npos) << text;
+            std::string::npos)
+      << text;
 }
 
 TEST_F(HttpRoutesTest, VersionNamesTheEtcdItStandsFor) {
@@ -128,7 +132,8 @@ TEST_F(HttpRoutesTest, OtherMethodsAndPaths) {
   }
   EXPECT_EQ(Ask("/version", "", "HEAD").status, 200);
   EXPECT_EQ(Ask("/health", "", "HEAD").status, 405);
-  for (const std::string path : {"", "/", "/nothing", "/healthz", "/livez/", "/readyz/nothing", "/metrics/x", "//health"}) {
+  for (const std::string path :
+       {"", "/", "/nothing", "/healthz", "/livez/", "/readyz/nothing", "/metrics/x", "//health"}) {
     const wire::HttpResponse response = Ask(path);
     EXPECT_EQ(response.status, 404) << path;
     EXPECT_EQ(response.body, "404 page not found\n");

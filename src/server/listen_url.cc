@@ -34,7 +34,8 @@ Result<wire::Endpoint> ParseListenUrl(std::string_view url, bool metrics_only) {
   }
   if (scheme != "http") return Invalid(url, "the scheme must be http or unix");
   if (!rest.empty() && rest.back() == '/') rest.remove_suffix(1);
-  if (rest.find_first_of("/?#@") != std::string_view::npos) return Invalid(url, "only host and port may follow the scheme");
+  if (rest.find_first_of("/?#@") != std::string_view::npos)
+    return Invalid(url, "only host and port may follow the scheme");
   const std::size_t colon = rest.rfind(':');
   if (colon == std::string_view::npos || (rest.back() == ']')) return Invalid(url, "the port is missing");
   std::string_view host = rest.substr(0, colon);

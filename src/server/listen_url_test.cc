@@ -36,9 +36,9 @@ TEST(ListenUrl, ReadsSocketPaths) {
 }
 
 TEST(ListenUrl, NamesWhatIsWrong) {
-  for (const std::string_view url : {"", "localhost:7", "ftp://localhost:7", "http://localhost", "http://node:65536",
-                                     "http://localhost:-1", "http://localhost:", "http://::1:2379", "http://[::1]", "http://a:1/path",
-                                     "http://user@a:1", "http://"}) {
+  for (const std::string_view url :
+       {"", "localhost:7", "ftp://localhost:7", "http://localhost", "http://node:65536", "http://localhost:-1",
+        "http://localhost:", "http://::1:2379", "http://[::1]", "http://a:1/path", "http://user@a:1", "http://"}) {
     const Result<wire::Endpoint> endpoint = ParseListenUrl(url, false);
     ASSERT_FALSE(endpoint.ok()) << url;
     EXPECT_EQ(endpoint.error().code(), Code::kInvalidArgument) << url;
@@ -63,8 +63,13 @@ TEST(ListenUrl, AdvertisesWhatWasBound) {
   endpoints.push_back(*ParseListenUrl("http://10.0.0.1:9", true));
   EXPECT_TRUE(IsWildcard(endpoints[1]));
   EXPECT_FALSE(IsWildcard(endpoints[0]));
-  const std::vector<std::string> bound{"10.0.0.1:4001", "0.0.0.0" ":4002", "/run/a.sock", "10.0.0.1:9"};
-  EXPECT_EQ(DeriveAdvertised(endpoints, bound), (std::vector<std::string>{"http://10.0.0.1:4001", "http://localhost" ":4002",
+  const std::vector<std::string> bound{"10.0.0.1:4001",
+                                       "0.0.0.0"
+                                       ":4002",
+                                       "/run/a.sock", "10.0.0.1:9"};
+  EXPECT_EQ(DeriveAdvertised(endpoints, bound), (std::vector<std::string>{"http://10.0.0.1:4001",
+                                                                          "http://localhost"
+                                                                          ":4002",
                                                                           "unix:///run/a.sock"}));
 }
 

@@ -38,14 +38,10 @@ std::size_t Utf8Length(std::string_view bytes) {
 
 std::string_view LevelName(LogLevel level) {
   switch (level) {
-    case LogLevel::kDebug:
-      return "debug";
-    case LogLevel::kInfo:
-      return "info";
-    case LogLevel::kWarn:
-      return "warn";
-    case LogLevel::kError:
-      return "error";
+    case LogLevel::kDebug: return "debug";
+    case LogLevel::kInfo: return "info";
+    case LogLevel::kWarn: return "warn";
+    case LogLevel::kError: return "error";
   }
   return "error";
 }
@@ -58,7 +54,8 @@ std::string Timestamp(Clock::WallTime time, int digits) {
   gmtime_r(&seconds, &parts);
   std::array<char, 48> text{};
   const std::size_t size = std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%S", &parts);
-  std::string fraction = std::to_string(1'000'000'000 + (time - whole).count()).substr(1, static_cast<std::size_t>(digits));
+  std::string fraction =
+      std::to_string(1'000'000'000 + (time - whole).count()).substr(1, static_cast<std::size_t>(digits));
   return std::string(text.data(), size) + "." + fraction + "Z";
 }
 
@@ -120,8 +117,8 @@ std::string JsonLine(const LogRecord& record, Clock::WallTime time) {
 std::string TextLine(const LogRecord& record, Clock::WallTime time) {
   // Escaped as in JSON, without the quotes: a message must not be able to forge a line.
   const std::string message = JsonString(record.message);
-  std::string line = Timestamp(time, 3) + "\t" + std::string(LevelName(record.level)) + "\t" + std::string(record.caller) +
-                     "\t" + message.substr(1, message.size() - 2);
+  std::string line = Timestamp(time, 3) + "\t" + std::string(LevelName(record.level)) + "\t" +
+                     std::string(record.caller) + "\t" + message.substr(1, message.size() - 2);
   if (record.fields.empty()) return line;
   line += "\t{";
   for (const LogField& field : record.fields) {
@@ -134,7 +131,7 @@ std::string TextLine(const LogRecord& record, Clock::WallTime time) {
 struct LogOutput::Impl {
   Options options;
   bool json = true;
-  std::shared_mutex mu;  // shared: writing; alone: exchanging the sinks
+  std::shared_mutex mu;                 // shared: writing; alone: exchanging the sinks
   std::vector<spdlog::sink_ptr> sinks;  // guarded by mu
 };
 

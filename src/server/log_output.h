@@ -28,7 +28,8 @@ class LogOutput final : public LogSink {
  public:
   struct Options {
     LogFormat format = LogFormat::kJson;  ///< kAuto: text where standard error is a terminal.
-    std::vector<std::string> outputs{"default"};  ///< "default", "stderr", "systemd/journal" (all standard error), "stdout", or files.
+    std::vector<std::string> outputs{
+        "default"};  ///< "default", "stderr", "systemd/journal" (all standard error), "stdout", or files.
     Clock* clock = SystemClock();
   };
 

@@ -54,7 +54,8 @@ TEST(LogLine, TimesBefore1970HaveDigitsToo) {
 }
 
 TEST(LogLine, ANumberThatIsNoneIsQuoted) {
-  const LogField fields[] = {{"x", std::numeric_limits<double>::quiet_NaN()}, {"y", std::numeric_limits<double>::infinity()}};
+  const LogField fields[] = {{"x", std::numeric_limits<double>::quiet_NaN()},
+                             {"y", std::numeric_limits<double>::infinity()}};
   const std::string line = JsonLine({LogLevel::kInfo, "a.cc:1", "m", fields}, {});
   EXPECT_NE(line.find("\"x\":\"nan\""), std::string::npos) << line;
   EXPECT_NE(line.find("\"y\":\"inf\""), std::string::npos) << line;

@@ -22,16 +22,26 @@ constexpr std::string_view kRotation = "rotate with logrotate; SIGHUP opens the 
 
 constexpr Option Ignored(std::string_view name, ValueType type, std::string_view why, bool experimental = false,
                          std::string_view file_key = {}) {
-  return {.name = name, .kind = OptionKind::kNoMeaning, .type = type, .experimental = experimental,
-          .file_key = file_key, .help = why};
+  return {.name = name,
+          .kind = OptionKind::kNoMeaning,
+          .type = type,
+          .experimental = experimental,
+          .file_key = file_key,
+          .help = why};
 }
 
 constexpr Option Refused(std::string_view name, ValueType type, std::string_view why, std::string_view harmless = {},
                          std::string_view file_key = {}) {
-  return {.name = name, .kind = OptionKind::kRefused, .type = type, .file_key = file_key, .help = why,
+  return {.name = name,
+          .kind = OptionKind::kRefused,
+          .type = type,
+          .file_key = file_key,
+          .help = why,
           .harmless = harmless};
 }
 
+// One row, one or a few lines: a table is read down its columns.
+// clang-format off
 constexpr Option kRows[] = {
     // Member.
     Ignored("wal-dir", kText, "the write-ahead log lies in the data directory"),
@@ -152,6 +162,7 @@ constexpr Option kRows[] = {
     // Unsafe.
     Refused("force-new-cluster", kBool, "the data directory holds no cluster to be cut down to one member", "false"),
 };
+// clang-format on
 
 }  // namespace
 

@@ -17,6 +17,8 @@ constexpr std::int64_t kTiB = 1024 * 1024 * kMiB;
 using enum OptionGroup;
 using enum ValueType;
 
+// One row, one or a few lines: a table is read down its columns.
+// clang-format off
 constexpr Option kRows[] = {
     // Where it listens.
     {.name = "listen-client-urls", .group = kListen, .type = kList,
@@ -131,6 +133,7 @@ constexpr Option kRows[] = {
      .target = [](Config& c) -> bool& { return c.engine.unsafe_no_fsync; },
      .help = "Do not wait for the disk. Faster, and a power loss takes acknowledged writes with it."},
 };
+// clang-format on
 
 }  // namespace
 

@@ -97,8 +97,8 @@ struct FieldType<FieldOf<T>> {
   using Type = T;
 };
 template <typename T>
-constexpr bool kIsDuration = std::is_same_v<T, std::chrono::nanoseconds> || std::is_same_v<T, std::chrono::milliseconds> ||
-                             std::is_same_v<T, std::chrono::seconds>;
+constexpr bool kIsDuration = std::is_same_v<T, std::chrono::nanoseconds> ||
+                             std::is_same_v<T, std::chrono::milliseconds> || std::is_same_v<T, std::chrono::seconds>;
 
 // Parses for a field of type T and stores.
 template <typename T>
@@ -126,15 +126,11 @@ Status Store(const Option& option, std::string_view value, ValueSyntax syntax, T
 // The form of an ignored value is checked too: what etcd would refuse is a typing error here as well.
 Status CheckForm(const Option& option, std::string_view value, ValueSyntax syntax) {
   switch (option.type) {
-    case ValueType::kBool:
-      return ParseBool(value).error();
-    case ValueType::kNumber:
-      return ParseNumber(option, value).error();
-    case ValueType::kDuration:
-      return ParseDuration(option, value, syntax).error();
+    case ValueType::kBool: return ParseBool(value).error();
+    case ValueType::kNumber: return ParseNumber(option, value).error();
+    case ValueType::kDuration: return ParseDuration(option, value, syntax).error();
     case ValueType::kText:
-    case ValueType::kList:
-      return {};
+    case ValueType::kList: return {};
   }
   return {};
 }

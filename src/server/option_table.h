@@ -23,7 +23,16 @@ enum class OptionKind : std::uint8_t {
   kRefused,    ///< Asks for something that is not here and that must not be missing silently.
 };
 
-enum class OptionGroup : std::uint8_t { kListen, kStore, kLimits, kCompaction, kConnections, kMonitoring, kRisky, kEtcdOnly };
+enum class OptionGroup : std::uint8_t {
+  kListen,
+  kStore,
+  kLimits,
+  kCompaction,
+  kConnections,
+  kMonitoring,
+  kRisky,
+  kEtcdOnly
+};
 
 /// How a value is written.
 enum class ValueType : std::uint8_t { kBool, kNumber, kDuration, kText, kList };
@@ -32,10 +41,10 @@ enum class ValueType : std::uint8_t { kBool, kNumber, kDuration, kText, kList };
 /// from a Config that nobody has touched instead of being written twice.
 template <typename T>
 using FieldOf = T& (*)(Config&);
-using Target = std::variant<std::monostate, FieldOf<bool>, FieldOf<std::string>, FieldOf<std::vector<std::string>>,
-                            FieldOf<std::int32_t>, FieldOf<std::uint32_t>, FieldOf<std::int64_t>, FieldOf<std::uint64_t>,
-                            FieldOf<std::chrono::nanoseconds>, FieldOf<std::chrono::milliseconds>,
-                            FieldOf<std::chrono::seconds>>;
+using Target =
+    std::variant<std::monostate, FieldOf<bool>, FieldOf<std::string>, FieldOf<std::vector<std::string>>,
+                 FieldOf<std::int32_t>, FieldOf<std::uint32_t>, FieldOf<std::int64_t>, FieldOf<std::uint64_t>,
+                 FieldOf<std::chrono::nanoseconds>, FieldOf<std::chrono::milliseconds>, FieldOf<std::chrono::seconds>>;
 
 struct Option {
   std::string_view name = {};  ///< The flag without its dashes.

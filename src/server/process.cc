@@ -131,8 +131,9 @@ void Process::Impl::AnnounceStart() const {
               {"auto-compaction-mode", config.auto_compaction_mode},
               {"auto-compaction-retention", config.auto_compaction_retention}});
   if (config.engine.unsafe_no_fsync) {
-    VELLUM_LOG(logger, kWarn,
-               "--unsafe-no-fsync is set: a power loss or a crash of the machine will take acknowledged writes with it");
+    VELLUM_LOG(
+        logger, kWarn,
+        "--unsafe-no-fsync is set: a power loss or a crash of the machine will take acknowledged writes with it");
   }
 }
 
@@ -157,7 +158,10 @@ Status Process::Impl::Serve() {
   health = std::make_unique<EngineHealth>(engine.get());
   routes = std::make_unique<HttpRoutes>(
       HttpRoutes::Options{.health = health.get(), .metrics = &metrics, .pool = http_work.get(), .logger = logger});
-  process_metrics = std::make_unique<ProcessMetrics>(ProcessMetrics::Options{.metrics = &metrics, .member_id = info.member_id});
+  process_metrics = std::make_unique<ProcessMetrics>(
+      ProcessMetrics::Options{.metrics = &metrics, .member_id = info.member_id, .writable = [store = engine.get()] {
+                                return store->GetInfo().writer.ok();
+                              }});
 
   rpc::ServiceContext context;
   context.engine = engine.get();
@@ -212,7 +216,8 @@ void Process::Impl::AnnounceReady(const kv::Engine::Info& info) const {
   const std::vector<std::string> bound = server->addresses();
   for (std::size_t i = 0; i < bound.size() && i < config.endpoints.size(); ++i) {
     const wire::Endpoint& endpoint = config.endpoints[i];
-    VELLUM_LOG(logger, kInfo, endpoint.metrics_only ? "serving metrics and health checks" : "serving clients, in plain text",
+    VELLUM_LOG(logger, kInfo,
+               endpoint.metrics_only ? "serving metrics and health checks" : "serving clients, in plain text",
                {{"address", bound[i]}});
     if (!endpoint.metrics_only && IsWildcard(endpoint) && config.advertise_client_urls.empty()) {
       VELLUM_LOG(logger, kWarn, "clients elsewhere cannot dial what the member list says; set --advertise-client-urls",

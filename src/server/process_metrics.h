@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "base/metrics.h"
@@ -15,8 +16,10 @@ class ProcessMetrics {
   struct Options {
     Metrics* metrics = nullptr;
     std::uint64_t member_id = 0;
+    /// Whether writes are taken. A store that takes none any more is what etcd calls a member without a leader.
+    std::function<bool()> writable;
   };
-  /// `options.metrics` must outlive this object.
+  /// `options.metrics`, and what `writable` uses, must outlive this object.
   explicit ProcessMetrics(const Options& options);
 
  private:

@@ -20,7 +20,9 @@ TEST(ProcessUsage, LooksLikeThisProcess) {
 
 TEST(ProcessMetrics, HasWhatDashboardsRead) {
   Metrics metrics;
-  const ProcessMetrics process({.metrics = &metrics, .member_id = 0x8e9e05c52164694d});
+  bool writable = true;
+  const ProcessMetrics process(
+      {.metrics = &metrics, .member_id = 0x8e9e05c52164694d, .writable = [&writable] { return writable; }});
   const std::string text = metrics.Expose();
   for (const std::string_view line :
        {"etcd_server_has_leader 1", "etcd_server_is_leader 1", "etcd_server_leader_changes_seen_total 0",
@@ -30,6 +32,8 @@ TEST(ProcessMetrics, HasWhatDashboardsRead) {
         "process_cpu_seconds_total ", "vellum_build_info{"}) {
     EXPECT_NE(text.find(line), std::string::npos) << line;
   }
+  writable = false;
+  EXPECT_NE(metrics.Expose().find("\netcd_server_has_leader 0\n"), std::string::npos);
 }
 
 }  // namespace

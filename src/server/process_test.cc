@@ -50,7 +50,8 @@ std::string Exchange(int descriptor, const std::string& request) {
   EXPECT_EQ(write(descriptor, request.data(), request.size()), static_cast<ssize_t>(request.size()));
   std::string answer;
   char buffer[4096];
-  for (ssize_t size = 0; (size = read(descriptor, buffer, sizeof buffer)) > 0;) answer.append(buffer, static_cast<std::size_t>(size));
+  for (ssize_t size = 0; (size = read(descriptor, buffer, sizeof buffer)) > 0;)
+    answer.append(buffer, static_cast<std::size_t>(size));
   close(descriptor);
   return answer;
 }
@@ -130,7 +131,8 @@ TEST_F(ProcessTest, ASecondOneOnTheSameDirectoryIsRefused) {
   const Result<std::unique_ptr<Process>> second = Process::Start(Settings(), &lines_);
   ASSERT_FALSE(second.ok());
   EXPECT_EQ(second.error().code(), Code::kFailedPrecondition);
-  EXPECT_NE(second.error().message().find((directory_ / "data").string()), std::string::npos) << second.error().message();
+  EXPECT_NE(second.error().message().find((directory_ / "data").string()), std::string::npos)
+      << second.error().message();
 }
 
 TEST_F(ProcessTest, APortThatIsTakenIsNamedAndNothingStaysBehind) {
@@ -158,7 +160,8 @@ TEST_F(ProcessTest, ADirectoryThatCannotBeMadeIsNamed) {
   config.engine.data_dir = (directory_ / "file" / "data").string();
   const Result<std::unique_ptr<Process>> process = Process::Start(config, &lines_);
   ASSERT_FALSE(process.ok());
-  EXPECT_NE(process.error().message().find((directory_ / "file").string()), std::string::npos) << process.error().message();
+  EXPECT_NE(process.error().message().find((directory_ / "file").string()), std::string::npos)
+      << process.error().message();
 }
 
 TEST_F(ProcessTest, UnsafeWritingWarns) {
@@ -194,6 +197,7 @@ TEST_F(ProcessTest, AWriterThatFailedMakesItUnhealthyAndIsLoggedOnce) {
   EXPECT_NE(Get(address, "/readyz").find("[-]linearizable_read failed: range error: "), std::string::npos);
   EXPECT_NE(Get(address, "/livez").find(" 503 "), std::string::npos);
   EXPECT_NE(Get(address, "/version").find("200 OK"), std::string::npos);
+  EXPECT_NE(Get(address, "/metrics").find("\netcd_server_has_leader 0\n"), std::string::npos);
   (*process)->LookAfterStore();
   (*process)->LookAfterStore();
   EXPECT_FALSE((*process)->Stop().ok());

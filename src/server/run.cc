@@ -88,6 +88,9 @@ int Serve(LoadedConfig loaded) {
   if (!process.ok()) {
     VELLUM_LOG(logger, kError, "cannot start", {{"error", process.error().message()}});
     Print(stderr, name + ": " + process.error().message() + "\n");
+    if (process.error().code() == Code::kDataLoss) {
+      Print(stderr, "Restore a copy of the data directory; 'vellum help rescue' is for when there is none.\n");
+    }
     return 1;
   }
   if (hint) PrintHint(**process);
@@ -98,16 +101,17 @@ int Serve(LoadedConfig loaded) {
 
 int RunServer(Personality personality, const std::vector<std::string>& arguments) {
   const std::string name(ProgramName(personality));
-  if (!arguments.empty() && (arguments[0] == "gateway" || arguments[0] == "grpc-proxy") && personality == Personality::kEtcd) {
-    Print(stderr, "etcd: the sub-command " + arguments[0] + " is not there in Vellum; clients dial the server itself\n");
+  if (!arguments.empty() && (arguments[0] == "gateway" || arguments[0] == "grpc-proxy") &&
+      personality == Personality::kEtcd) {
+    Print(stderr,
+          "etcd: the sub-command " + arguments[0] + " is not there in Vellum; clients dial the server itself\n");
     return 2;
   }
   Result<LoadedConfig> loaded =
       LoadConfig({.personality = personality, .arguments = arguments, .environment = ReadEnvironment()});
   if (!loaded.ok()) {
     const bool understood = loaded.error().code() != Code::kInvalidArgument;
-    Print(stderr, name + ": " + loaded.error().message() + "\n" +
-                      (understood ? "" : "Try '" + name + " --help'.\n"));
+    Print(stderr, name + ": " + loaded.error().message() + "\n" + (understood ? "" : "Try '" + name + " --help'.\n"));
     return understood ? 1 : 2;
   }
   if (loaded->help) {
@@ -115,7 +119,8 @@ int RunServer(Personality personality, const std::vector<std::string>& arguments
     return 0;
   }
   if (loaded->version) {
-    Print(stdout, personality == Personality::kEtcd ? EtcdVersionText() : "Vellum " + std::string(VellumVersion()) + "\n");
+    Print(stdout,
+          personality == Personality::kEtcd ? EtcdVersionText() : "Vellum " + std::string(VellumVersion()) + "\n");
     return 0;
   }
   return Serve(*std::move(loaded));

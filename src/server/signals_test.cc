@@ -26,8 +26,8 @@ TEST(SignalWaiterDeathTest, HandsOverSignalsInsteadOfDying) {
         Result<SignalWaiter> waiter = SignalWaiter::Make();
         const auto none = std::chrono::milliseconds(0);
         std::_Exit(Answer(waiter.ok() && !waiter->Wait(none) && WaitsFor(&*waiter, SIGTERM, Event::kTerminate) &&
-                          WaitsFor(&*waiter, SIGINT, Event::kTerminate) && WaitsFor(&*waiter, SIGHUP, Event::kReopenLogs) &&
-                          !waiter->Wait(none)));
+                          WaitsFor(&*waiter, SIGINT, Event::kTerminate) &&
+                          WaitsFor(&*waiter, SIGHUP, Event::kReopenLogs) && !waiter->Wait(none)));
       },
       ::testing::ExitedWithCode(0), "");
 }

@@ -11,12 +11,10 @@ std::string_view GitCommit() { return kGitCommit; }
 std::string_view BuildType() { return kBuildType; }
 
 std::string VersionText(const Components& components) {
-  return "Vellum " + std::string(kVellumVersion) + "\n" +
-         "speaks the protocol of etcd " + std::string(kEtcdVersion) + "\n" +
-         "RocksDB " + components.rocksdb + "\n" +
-         "nghttp2 " + components.nghttp2 + "\n" +
-         "build " + std::string(kBuildType) + ", " + std::string(kCompiler) + ", " + std::string(kProcessor) + "\n" +
-         "commit " + std::string(kGitCommit) + "\n";
+  return "Vellum " + std::string(kVellumVersion) + "\n" + "speaks the protocol of etcd " + std::string(kEtcdVersion) +
+         "\n" + "RocksDB " + components.rocksdb + "\n" + "nghttp2 " + components.nghttp2 + "\n" + "build " +
+         std::string(kBuildType) + ", " + std::string(kCompiler) + ", " + std::string(kProcessor) + "\n" + "commit " +
+         std::string(kGitCommit) + "\n";
 }
 
 std::string VersionJson(const Components& components) {
@@ -30,8 +28,12 @@ std::string VersionJson(const Components& components) {
 
 std::string EtcdVersionText() {
   return "etcd Version: " + std::string(kEtcdVersion) + "\nGit SHA: " + std::string(kGitCommit) + " (Vellum " +
-         std::string(kVellumVersion) + ")\nGo Version: none (C++20, " + std::string(kCompiler) + ")\nGo OS/Arch: linux/" +
-         std::string(kProcessor == "x86_64" ? "amd64" : kProcessor == "aarch64" ? "arm64" : kProcessor) + "\n";
+         std::string(kVellumVersion) + ")\nGo Version: none (C++20, " + std::string(kCompiler) +
+         ")\nGo OS/Arch: linux/" +
+         std::string(kProcessor == "x86_64"    ? "amd64"
+                     : kProcessor == "aarch64" ? "arm64"
+                                               : kProcessor) +
+         "\n";
 }
 
 }  // namespace vellum::server

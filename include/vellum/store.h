@@ -26,7 +26,8 @@ struct StoreOptions {
   std::size_t txn_ops_max = 128;  ///< Per list of a transaction; nested ones share what is left. At least 1.
 
   std::int64_t quota_bytes = 0;   ///< On disk; beyond it puts and grants are refused until an operator acts. <= 0: none.
-  std::uint64_t free_space_floor_bytes = 256u << 20;  ///< The same for free disk space; at most a quarter of the disk.
+  /// The same for free disk space. On a disk of less than four times this, three fifths of the disk. 0: no floor.
+  std::uint64_t free_space_floor_bytes = 256u << 20;
 
   std::chrono::seconds lease_ttl_min{2};  ///< Shorter leases are raised to it. At least 1 s.
 

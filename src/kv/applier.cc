@@ -202,6 +202,11 @@ Outcome Applier::ApplyDeleteRange(DeleteRangeRequest&& request) {
   return outcome;
 }
 
+std::size_t Applier::PartBytes() const {
+  if (options_.pacer == nullptr) return options_.apply_batch_bytes_max;
+  return std::min(options_.apply_batch_bytes_max, options_.pacer->PartBytes());
+}
+
 /// Fills the set with the next part. True: it is the last one.
 Result<bool> Applier::CollectPart(Sweep* sweep, WriteSet* set) {
   PendingCommand& progress = sweep->progress;
@@ -209,13 +214,14 @@ Result<bool> Applier::CollectPart(Sweep* sweep, WriteSet* set) {
     KeyInterval rest = sweep->interval;
     rest.begin = progress.cursor;
     VELLUM_ASSIGN_OR_RETURN(WriteSet::Deletion part,
-                            set->DeleteRange(rest, options_.apply_batch_bytes_max, sweep->previous));
+                            set->DeleteRange(rest, PartBytes(), sweep->previous));
     progress.cursor = std::move(part.next);
     progress.changes += part.deleted;
     return part.finished;
   }
   const std::string lower =
       progress.cursor.empty() ? LeaseKey(sweep->lease) : LeaseAttachmentKey(sweep->lease, progress.cursor);
+  const std::size_t bytes_max = PartBytes();
   storage::ReadOptions options;
   options.lower = lower;
   storage::Iterator it = database_->NewIterator(kLease, options);
@@ -223,7 +229,7 @@ Result<bool> Applier::CollectPart(Sweep* sweep, WriteSet* set) {
     VELLUM_ASSIGN_OR_RETURN(const LeaseKeyParts row, DecodeLeaseKey(it.key()));
     if (row.id != sweep->lease) break;
     if (!row.key) continue;
-    if (set->bytes() >= options_.apply_batch_bytes_max) {
+    if (set->bytes() >= bytes_max) {
       progress.cursor = std::string(*row.key);
       return false;
     }
@@ -238,6 +244,14 @@ Result<bool> Applier::CollectPart(Sweep* sweep, WriteSet* set) {
   return true;
 }
 
+Status Applier::PausePart(const std::string& begin, const std::string& end) {
+  if (options_.pacer == nullptr) return {};
+  Status status = options_.pacer->AfterPart({begin, end});
+  if (status.ok()) return status;
+  failure_ = status;  // half of the command is written
+  return std::move(status).WithMaybeApplied();
+}
+
 /// Applies a command of which each part is a batch; between two of them the `pending` row says how to go on. All parts
 /// have one main revision, which counts only when the last one is written.
 Status Applier::RunSweep(Sweep* sweep, Outcome* outcome) {
@@ -249,6 +263,7 @@ Status Applier::RunSweep(Sweep* sweep, Outcome* outcome) {
   for (bool last = false; !last;) {
     WriteSet set(database_, &count_tree_, progress.main, progress.sub);
     storage::Batch batch;
+    const std::string begin = progress.cursor;
     const Status collected = [&]() -> Status {
       VELLUM_ASSIGN_OR_RETURN(last, CollectPart(sweep, &set));
       return set.Finish(&batch);
@@ -269,6 +284,7 @@ Status Applier::RunSweep(Sweep* sweep, Outcome* outcome) {
     } else {
       VELLUM_TRY(Write(std::move(batch)));
       outcome->wrote = true;
+      VELLUM_TRY(PausePart(begin, progress.cursor));
     }
     if (last && progress.changes > 0) {
       revision_ = progress.main;

@@ -42,6 +42,17 @@ struct Outcome {
   std::size_t put_bytes = 0;
 };
 
+/// Has a say in how large commands are cut into parts. On the applier's thread. Nothing depends on it but how much room
+/// they take meanwhile.
+class PartPacer {
+ public:
+  virtual ~PartPacer() = default;
+  /// How many bytes of keys and values the next part may have at most.
+  virtual std::size_t PartBytes() = 0;
+  /// A part was written, unsynced, which deleted keys of the interval; another one follows.
+  virtual Status AfterPart(const KeyInterval& interval) = 0;
+};
+
 /// Applies commands to the database, one batch each (several for a huge one), in the order given. Deterministic: what it
 /// does depends on the commands and on what is stored, on nothing else. One thread at a time.
 ///
@@ -52,6 +63,7 @@ class Applier {
   struct Options {
     std::size_t apply_batch_bytes_max = 64u << 20;
     std::size_t txn_bytes_max = 256u << 20;
+    PartPacer* pacer = nullptr;  ///< May be null. Must outlive the applier.
   };
 
   /// Reads the stored state, finishes a command that was cut short between two of its parts (unless `read_only`, when
@@ -103,6 +115,8 @@ class Applier {
   };
   Status RunSweep(Sweep* sweep, Outcome* outcome);
   Result<bool> CollectPart(Sweep* sweep, WriteSet* set);
+  std::size_t PartBytes() const;
+  Status PausePart(const std::string& begin, const std::string& end);
   Status EndLease(LeaseId id, std::uint64_t incarnation, Command&& command, Outcome* outcome);
   Result<std::optional<LeaseRecord>> FindLease(LeaseId id) const;
 

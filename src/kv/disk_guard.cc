@@ -13,17 +13,10 @@ namespace vellum::kv {
 namespace {
 
 constexpr std::uint64_t kReserveBytesMax = 16u << 20;
+/// With so many times the store's size free, no delete can fill the disk.
+constexpr std::uint64_t kPlenty = 4;
 /// How much may be let through against a quota before the store is measured again.
 constexpr std::uint64_t kPromisedBytesMax = 64u << 10;
-
-Result<DiskGuard::Space> ReadSpace(const std::string& directory) {
-  struct statvfs info {};
-  if (::statvfs(directory.c_str(), &info) != 0) {
-    return Unavailable("cannot read the free space of " + directory + ": " + std::strerror(errno));
-  }
-  return DiskGuard::Space{static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize,
-                          static_cast<std::uint64_t>(info.f_blocks) * info.f_frsize};
-}
 
 /// Allocates the file's blocks for real.
 bool Allocate(const std::string& path, std::uint64_t bytes) {
@@ -36,6 +29,15 @@ bool Allocate(const std::string& path, std::uint64_t bytes) {
 }
 
 }  // namespace
+
+Result<DiskGuard::Space> DiskGuard::ReadSpace(const std::string& directory) {
+  struct statvfs info {};
+  if (::statvfs(directory.c_str(), &info) != 0) {
+    return Unavailable("cannot read the free space of " + directory + ": " + std::strerror(errno));
+  }
+  return Space{static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize,
+                          static_cast<std::uint64_t>(info.f_blocks) * info.f_frsize};
+}
 
 DiskGuard::DiskGuard(Options options) : options_(std::move(options)) {}
 
@@ -64,18 +66,25 @@ void DiskGuard::Look() {
     VELLUM_LOG(options_.logger, kWarn, "cannot see how much space is left", {{"error", space.error().message()}});
     return;
   }
-  const std::uint64_t floor = std::min(options_.floor_bytes, space->total_bytes / 4);
-  const bool low = space->free_bytes < floor;
+  const bool small = space->total_bytes / 4 < options_.floor_bytes;
+  const std::uint64_t floor = small ? space->total_bytes / 5 * 3 : options_.floor_bytes;
+  // What has to be flushed will take its room in any case.
+  const std::uint64_t pending = options_.pending_bytes ? options_.pending_bytes() : 0;
+  const std::uint64_t free = space->free_bytes - std::min(space->free_bytes, pending);
+  const bool low = free < floor;
+  last_reserve_.store(std::min(floor / 2, space->total_bytes / 10), std::memory_order_relaxed);
+  store_bytes_.store(options_.stored_bytes ? options_.stored_bytes() : 0, std::memory_order_relaxed);
+  free_.store(free, std::memory_order_relaxed);
   if (low && !low_.load(std::memory_order_relaxed)) {
     VELLUM_LOG(options_.logger, kWarn, "free space is below the floor: writes that need more are refused",
-               {{"directory", options_.directory}, {"free-bytes", space->free_bytes}, {"floor-bytes", floor}});
+               {{"directory", options_.directory}, {"free-bytes", free}, {"floor-bytes", floor}});
   }
   low_.store(low, std::memory_order_release);
   if (low && has_reserve_) {
     ::unlink(options_.reserve_path.c_str());
     has_reserve_ = false;
   }
-  if (!low && !has_reserve_) MakeReserve(*space, floor);
+  if (!low && !has_reserve_) MakeReserve({free, space->total_bytes}, floor);
 }
 
 void DiskGuard::MakeReserve(const Space& space, std::uint64_t floor) {
@@ -91,13 +100,17 @@ void DiskGuard::LookIfDue() {
       written_.load(std::memory_order_relaxed) < options_.written_bytes_max) {
     return;
   }
-  MutexLock lock(&mu_);
-  Look();
+  LookNow();
 }
 
 void DiskGuard::OnWritten(std::uint64_t bytes) {
   written_.fetch_add(bytes, std::memory_order_relaxed);
   LookIfDue();
+}
+
+void DiskGuard::LookNow() {
+  MutexLock lock(&mu_);
+  Look();
 }
 
 bool DiskGuard::OverQuota(std::int64_t cost) {
@@ -114,9 +127,33 @@ bool DiskGuard::OverQuota(std::int64_t cost) {
   return false;
 }
 
+std::uint64_t DiskGuard::SeenRoomForDeletes() const {
+  const std::uint64_t free = free_.load(std::memory_order_relaxed);
+  const std::uint64_t last_reserve = last_reserve_.load(std::memory_order_relaxed);
+  if (free / kPlenty > store_bytes_.load(std::memory_order_relaxed) + last_reserve) return UINT64_MAX;
+  return free - std::min(free, last_reserve);
+}
+
+std::uint64_t DiskGuard::RoomForDeletes() {
+  LookNow();
+  return SeenRoomForDeletes();
+}
+
+bool DiskGuard::RefusesDelete(const std::function<std::uint64_t()>& estimate) {
+  LookIfDue();
+  const auto refuses = [&] {
+    const std::uint64_t room = SeenRoomForDeletes();
+    return room != UINT64_MAX && (room == 0 || estimate() > room);
+  };
+  if (!refuses()) return false;
+  LookNow();  // a compaction may have made room a moment ago
+  return refuses();
+}
+
 bool DiskGuard::Refuses(std::int64_t cost) {
   if (cost <= 0) return false;
   LookIfDue();
+  if (low()) LookNow();
   if (low()) return true;
   return options_.quota_bytes > 0 && OverQuota(cost);
 }

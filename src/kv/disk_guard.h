@@ -16,6 +16,9 @@ namespace vellum::kv {
 /// Watches over the room that is left: a floor of free space on the disk, and the quota if there is one. While room is
 /// short, whatever needs more of it is refused before it is logged. Thread-safe.
 ///
+/// Deletes pass below the floor, as long as compaction, which is never refused, keeps room to work in. But what they delete
+/// stays as history until it is compacted: a delete that would fill the disk, and with it end all writing, is refused too.
+///
 /// A reserve file holds some room that nobody else can take; it goes when space falls below the floor, so that deletes
 /// and compaction, which write before they return anything, can go on.
 class DiskGuard {
@@ -27,23 +30,35 @@ class DiskGuard {
   struct Options {
     std::string directory;     ///< On the disk in question.
     std::string reserve_path;
-    std::uint64_t floor_bytes = 256u << 20;  ///< At most a quarter of the disk counts. 0: no floor, no reserve.
+    /// On a disk of less than four times this, three fifths of the disk: there, deleting everything must fit. 0: no
+    /// floor, no reserve.
+    std::uint64_t floor_bytes = 256u << 20;
     std::int64_t quota_bytes = 0;            ///< <= 0: none.
     std::chrono::milliseconds interval{1000};  ///< Between two looks at the disk, unless much is written.
     std::uint64_t written_bytes_max = 4u << 20;  ///< After which the disk is looked at again in any case.
     Clock* clock = SystemClock();
     Logger logger;
     std::function<Result<Space>()> space;           ///< Empty: statvfs of `directory`.
-    std::function<std::uint64_t()> stored_bytes;    ///< The store's physical size, for the quota.
+    std::function<std::uint64_t()> stored_bytes;    ///< The store's physical size.
+    std::function<std::uint64_t()> pending_bytes;   ///< What is in memory and log and goes to tables yet. Empty: none.
   };
   explicit DiskGuard(Options options);
+
+  /// Of the disk that holds the directory.
+  static Result<Space> ReadSpace(const std::string& directory);
 
   /// Looks at the disk for the first time, and makes the reserve if there is room.
   void Start();
 
   /// True if a command that needs `cost` bytes (0: passes always) has to be refused now. Looks at the disk when the last
-  /// look is too old; otherwise a few atomic reads.
+  /// look is too old, and before it refuses; otherwise a few atomic reads.
   bool Refuses(std::int64_t cost) VELLUM_EXCLUDES(mu_);
+  /// True if a delete has to be refused now. `estimate` tells about how many bytes it needs at most; it is called only
+  /// where space is not plentiful, perhaps twice.
+  bool RefusesDelete(const std::function<std::uint64_t()>& estimate) VELLUM_EXCLUDES(mu_);
+  /// How many bytes deletes may still take before only compaction has room; UINT64_MAX where space is plentiful. Looks at
+  /// the disk.
+  std::uint64_t RoomForDeletes() VELLUM_EXCLUDES(mu_);
   /// So much was written. Looks at the disk when due.
   void OnWritten(std::uint64_t bytes) VELLUM_EXCLUDES(mu_);
   /// An operator has cleared the alarm: forget what was seen, look again, and make the reserve anew if there is room.
@@ -53,12 +68,17 @@ class DiskGuard {
 
  private:
   void LookIfDue() VELLUM_EXCLUDES(mu_);
+  void LookNow() VELLUM_EXCLUDES(mu_);
+  std::uint64_t SeenRoomForDeletes() const;
   void Look() VELLUM_REQUIRES(mu_);
   void MakeReserve(const Space& space, std::uint64_t floor) VELLUM_REQUIRES(mu_);
   bool OverQuota(std::int64_t cost) VELLUM_EXCLUDES(mu_);
 
   const Options options_;
   std::atomic<bool> low_{false};
+  std::atomic<std::uint64_t> free_{UINT64_MAX};    // as of the last look, as the next two; unlimited without a floor
+  std::atomic<std::uint64_t> last_reserve_{0};     // what is left for compaction
+  std::atomic<std::uint64_t> store_bytes_{0};
   std::atomic<std::int64_t> next_look_ns_{0};
   std::atomic<std::uint64_t> written_{0};  // since the last look
 

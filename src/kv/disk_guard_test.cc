@@ -58,6 +58,46 @@ TEST_F(KvDiskGuard, BelowTheFloorItRefusesAndGivesUpTheReserve) {
   EXPECT_TRUE(HasReserve());
 }
 
+TEST_F(KvDiskGuard, DeletesPassBelowTheFloorUnlessTheyWouldFillTheDisk) {
+  DiskGuard guard(MakeOptions());
+  stored_ = 50 * kMiB;
+  guard.Start();
+  int asked = 0;
+  const auto refuses = [&](std::uint64_t bytes) {
+    return guard.RefusesDelete([&] {
+      ++asked;
+      return bytes;
+    });
+  };
+  EXPECT_FALSE(refuses(98 * kMiB));
+  EXPECT_TRUE(refuses(99 * kMiB));
+  EXPECT_EQ(asked, 3) << "it looks again before it refuses";
+  space_.free_bytes = 300 * kMiB;
+  guard.Recheck();
+  EXPECT_FALSE(refuses(500 * kMiB));
+  EXPECT_EQ(asked, 3) << "with plenty of room it need not be known";
+  space_.free_bytes = 3 * kMiB;
+  guard.Recheck();
+  ASSERT_TRUE(guard.low());
+  EXPECT_FALSE(refuses(100));
+  space_.free_bytes = 2 * kMiB - 1;
+  guard.Recheck();
+  EXPECT_TRUE(refuses(0));
+}
+
+TEST_F(KvDiskGuard, WhatIsInMemoryCountsAsWritten) {
+  DiskGuard::Options options = MakeOptions();
+  std::uint64_t pending = 0;
+  options.pending_bytes = [&] { return pending; };
+  space_.free_bytes = 10 * kMiB;
+  DiskGuard guard(options);
+  guard.Start();
+  EXPECT_FALSE(guard.low());
+  pending = 7 * kMiB;
+  guard.Recheck();
+  EXPECT_TRUE(guard.low());
+}
+
 TEST_F(KvDiskGuard, LooksAgainWhenMuchWasWritten) {
   DiskGuard guard(MakeOptions());
   guard.Start();
@@ -70,12 +110,12 @@ TEST_F(KvDiskGuard, LooksAgainWhenMuchWasWritten) {
   EXPECT_TRUE(guard.low());
 }
 
-TEST_F(KvDiskGuard, OnASmallDiskTheFloorIsAQuarter) {
-  space_ = {3 * kMiB, 8 * kMiB};
+TEST_F(KvDiskGuard, OnASmallDiskMoreThanHalfIsKeptFree) {
+  space_ = {7 * kMiB, 10 * kMiB};
   DiskGuard guard(MakeOptions());
   guard.Start();
   EXPECT_FALSE(guard.low());
-  space_.free_bytes = 2 * kMiB - 1;
+  space_.free_bytes = 6 * kMiB - 10;
   guard.Recheck();
   EXPECT_TRUE(guard.low());
 }

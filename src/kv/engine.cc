@@ -55,6 +55,30 @@ Status Engine::Impl::Admit(Command* command) {
   return {};
 }
 
+Status Engine::Impl::CheckRoomForDeletes(const Command& command) {
+  bool deletes = false;
+  VisitDeletes(command, [&](const DeleteRangeRequest&) { deletes = true; });
+  if (!deletes) return {};
+  std::uint64_t bytes = 0;
+  const bool refused = guard->RefusesDelete([&] {
+    bytes = 0;
+    VisitDeletes(command, [&](const DeleteRangeRequest& request) {
+      if (request.range_end.empty()) return;
+      const KeyInterval interval = KeyInterval::FromRequest(request.key, request.range_end);
+      // No key is longer than any request may be; this one is above all that matter for an estimate.
+      const std::string end = interval.end.value_or(std::string(64, '\xff'));
+      if (interval.begin < end) bytes += database->EstimateBytes(kLatest, interval.begin, end);
+    });
+    // A delete range goes in parts (see SpacePacer); a transaction is in the log, in memory and in tables at once.
+    return std::holds_alternative<DeleteRangeCommand>(command) ? bytes + bytes / 5 : 3 * bytes;
+  });
+  if (!refused) return {};
+  // What is deleted stays as history, and moves, before it goes.
+  return ResourceExhausted("the disk is too full to delete about " + std::to_string(bytes) +
+                               " bytes at once: compact, and delete less at a time",
+                           Reason::kNoSpace);
+}
+
 void Engine::Impl::RaiseNoSpace(std::function<void()> done) {
   const AlarmEntry alarm{member_id, AlarmType::kNoSpace};
   bool raise = false;
@@ -91,6 +115,8 @@ void Engine::Propose(Command command, ProposalDone done) {
     // A client that was refused and then asks why must find the alarm.
     return impl_->RaiseNoSpace([refused = std::move(refused), done = std::move(done)] { done(refused); });
   }
+  // No alarm: the disk may have room for everything else.
+  if (Status refused = impl_->CheckRoomForDeletes(command); !refused.ok()) return done(std::move(refused));
   impl_->log->Propose(std::move(command), std::move(done), CommitLog::Admission::kLimited);
 }
 

@@ -45,7 +45,7 @@ struct EngineOptions {
   std::size_t count_ring_bytes = 32u << 20;
 
   std::int64_t quota_backend_bytes = 0;            ///< <= 0: no quota; the floor below guards the disk instead.
-  /// Below it NOSPACE is raised. At most a quarter of the disk counts; 0: no floor.
+  /// Below it NOSPACE is raised. On a disk of less than four times this, three fifths of the disk; 0: no floor.
   std::uint64_t free_space_floor_bytes = 256u << 20;
 
   std::chrono::seconds lease_ttl_min{2};

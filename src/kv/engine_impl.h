@@ -18,6 +18,7 @@
 #include "kv/group_runner.h"
 #include "kv/lessor.h"
 #include "kv/reclaimer.h"
+#include "kv/space_pacer.h"
 #include "kv/watch_hub.h"
 #include "kv/writer_state.h"
 #include "storage/database.h"
@@ -32,6 +33,7 @@ struct Engine::Impl {
   Status OpenDatabase();
   Status InitializeStore();
   Status ReadIdentity();
+  void MakeGuard();
   Status OpenApplier();
   void MakeParts();
   Status RestoreLeases();
@@ -44,6 +46,8 @@ struct Engine::Impl {
   /// Switches the alarm on, if it is not on already, and then calls `done`: after the alarm can be seen, or could not be
   /// written.
   void RaiseNoSpace(std::function<void()> done) VELLUM_EXCLUDES(space_mu);
+  /// Whether there is room for what a delete leaves behind until it is compacted.
+  Status CheckRoomForDeletes(const Command& command);
   /// Without the checks, also while stopping: for the engine's own parts.
   void ProposeInternal(Command command, ProposalDone done);
   void CompactNow(const CompactCommand& command, bool physical, std::function<void(Result<CompactResult>)> done);
@@ -61,10 +65,11 @@ struct Engine::Impl {
   std::unique_ptr<storage::Database> database;
   std::uint64_t cluster_id = 0;
   std::uint64_t member_id = 0;
+  std::unique_ptr<DiskGuard> guard;
+  std::unique_ptr<SpacePacer> pacer;
   std::unique_ptr<Applier> applier;
   std::unique_ptr<ApplyMetrics> apply_metrics;
   std::unique_ptr<CompactMetrics> compact_metrics;
-  std::unique_ptr<DiskGuard> guard;
   std::unique_ptr<WatchHub> hub;
   std::unique_ptr<LocalCommitLog> log;
   std::unique_ptr<Lessor> lessor;

@@ -17,6 +17,16 @@ std::uint64_t RandomId() {
   return id;
 }
 
+/// A share of the disk where that is less than `usual`: neither the log nor the room that rewriting a table needs must
+/// take what the data needs.
+std::uint64_t ShareOfDisk(const std::string& directory, std::uint64_t share, std::uint64_t usual) {
+  constexpr std::uint64_t kLeast = 2u << 20;
+  const Result<DiskGuard::Space> space = DiskGuard::ReadSpace(directory);
+  return space.ok() ? std::min(usual, std::max(kLeast, space->total_bytes / share)) : usual;
+}
+constexpr std::uint64_t kLogShare = 16;
+constexpr std::uint64_t kTableShare = 32;
+
 Result<bool> IsEmpty(const storage::Database& database) {
   for (const storage::Family family : {kMeta, kLatest, kHistory, kRev, kCount, kLease}) {
     storage::Iterator it = database.NewIterator(family);
@@ -49,6 +59,8 @@ Status Engine::Impl::OpenDatabase() {
   database_options.families = FamilyList(HistoryFilterFactory(mark, &dropped));
   database_options.create_if_missing = create && !directory->initialized();
   database_options.block_cache_bytes = options.block_cache_bytes;
+  database_options.wal_bytes_max = ShareOfDisk(directory->path(), kLogShare, database_options.wal_bytes_max);
+  database_options.table_file_bytes = ShareOfDisk(directory->path(), kTableShare, database_options.table_file_bytes);
   database_options.sync_wal = !options.unsafe_no_fsync;
   database_options.accept_wal_loss = options.accept_wal_loss;
   database_options.rocksdb_options = options.rocksdb_options;
@@ -94,8 +106,26 @@ Status Engine::Impl::ReadIdentity() {
   return {};
 }
 
+void Engine::Impl::MakeGuard() {
+  DiskGuard::Options guard_options;
+  guard_options.directory = directory->path();
+  guard_options.reserve_path = directory->reserve_path();
+  guard_options.floor_bytes = options.read_only ? 0 : options.free_space_floor_bytes;
+  guard_options.quota_bytes = options.quota_backend_bytes;
+  guard_options.clock = options.clock;
+  guard_options.logger = logger;
+  guard_options.stored_bytes = [db = database.get()] {
+    const storage::Database::Sizes sizes = db->GetSizes();
+    return sizes.table_bytes + sizes.wal_bytes;
+  };
+  guard_options.pending_bytes = [db = database.get()] { return db->GetSizes().memtable_bytes; };
+  guard = std::make_unique<DiskGuard>(guard_options);
+  pacer = std::make_unique<SpacePacer>(guard.get(), database.get());
+  guard->Start();
+}
+
 Status Engine::Impl::OpenApplier() {
-  const Applier::Options applier_options{options.apply_batch_bytes_max, options.txn_bytes_max};
+  const Applier::Options applier_options{options.apply_batch_bytes_max, options.txn_bytes_max, pacer.get()};
   VELLUM_ASSIGN_OR_RETURN(applier, Applier::Open(applier_options, database.get(), mark, options.read_only));
   mark->published.store(applier->compacted(), std::memory_order_release);
   // Up to here everything has been dropped before. What lies between waits for the reclaimer.
@@ -123,19 +153,6 @@ void Engine::Impl::MakeParts() {
   hub_options.metrics = metrics;
   hub = std::make_unique<WatchHub>(hub_options, [this] { return runner->CurrentView(); });
 
-  DiskGuard::Options guard_options;
-  guard_options.directory = directory->path();
-  guard_options.reserve_path = directory->reserve_path();
-  guard_options.floor_bytes = options.read_only ? 0 : options.free_space_floor_bytes;
-  guard_options.quota_bytes = options.quota_backend_bytes;
-  guard_options.clock = options.clock;
-  guard_options.logger = logger;
-  guard_options.stored_bytes = [db = database.get()] {
-    const storage::Database::Sizes sizes = db->GetSizes();
-    return sizes.table_bytes + sizes.wal_bytes;
-  };
-  guard = std::make_unique<DiskGuard>(guard_options);
-
   apply_metrics = std::make_unique<ApplyMetrics>(metrics);
   compact_metrics = std::make_unique<CompactMetrics>(metrics, options.node_name);
   compact_metrics->Opened(applier->compacted());
@@ -161,6 +178,8 @@ void Engine::Impl::MakeParts() {
                                                                  metrics});
   Reclaimer::Options reclaimer_options;
   reclaimer_options.delay = options.reclaim_delay;
+  reclaimer_options.slice_bytes_max =
+      ShareOfDisk(directory->path(), kTableShare, reclaimer_options.slice_bytes_max);
   reclaimer_options.bytes_per_second = options.reclaim_bytes_per_second;
   reclaimer_options.clock = options.clock;
   reclaimer_options.logger = logger;
@@ -220,7 +239,6 @@ void Engine::Impl::AddStateMetrics() {
 }
 
 void Engine::Impl::StartParts() {
-  guard->Start();
   hub->Start();
   log->Start(runner.get());
   if (options.read_only) return;
@@ -232,6 +250,7 @@ void Engine::Impl::StartParts() {
 Result<std::unique_ptr<Engine>> Engine::Open(EngineOptions options) {
   auto impl = std::make_unique<Impl>(std::move(options));
   VELLUM_TRY(impl->OpenDatabase());
+  impl->MakeGuard();
   VELLUM_TRY(impl->OpenApplier());
   impl->MakeParts();
   VELLUM_TRY(impl->RestoreLeases());

@@ -172,7 +172,21 @@ std::int64_t OpsCost(const std::vector<TxnOp>& ops) {
 
 std::int64_t TxnCost(const TxnRequest& request) { return std::max(OpsCost(request.success), OpsCost(request.failure)); }
 
+void VisitDeletesOf(const TxnRequest& request, const std::function<void(const DeleteRangeRequest&)>& visit) {
+  for (const auto* ops : {&request.success, &request.failure}) {
+    for (const TxnOp& op : *ops) {
+      if (const auto* del = std::get_if<DeleteRangeRequest>(&op.request)) visit(*del);
+      if (const auto* txn = std::get_if<TxnRequest>(&op.request)) VisitDeletesOf(*txn, visit);
+    }
+  }
+}
+
 }  // namespace
+
+void VisitDeletes(const Command& command, const std::function<void(const DeleteRangeRequest&)>& visit) {
+  if (const auto* del = std::get_if<DeleteRangeCommand>(&command)) visit(del->request);
+  if (const auto* txn = std::get_if<TxnCommand>(&command)) VisitDeletesOf(txn->request, visit);
+}
 
 Status CheckRange(const RangeRequest& request) {
   if (request.key.empty()) return KeyEmpty();

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 
 #include "kv/command.h"
 #include "vellum/status.h"
@@ -28,6 +29,9 @@ Status CheckTxn(const TxnRequest& request, std::size_t ops_max);
 /// True if no branch, however nested, could change anything, so that it needs no log: etcd counts any nested transaction
 /// as a write, and so does this.
 bool IsReadOnly(const TxnRequest& request);
+
+/// Calls `visit` with every delete of the command, those of branches that will not run too.
+void VisitDeletes(const Command& command, const std::function<void(const DeleteRangeRequest&)>& visit);
 
 /// About how much memory and log the command's keys and values take.
 std::size_t PayloadBytes(const Command& command);

@@ -242,6 +242,10 @@ TEST(WireKeepalive, SilentClientIsAskedAndThenClosed) {
 }
 
 TEST(WireAccept, RunsOutOfDescriptorsAndRecovers) {
+#ifdef __SANITIZE_ADDRESS__
+  // It looks at an object's memory through a pipe of its own, and takes the object for a bad one when it gets none.
+  GTEST_SKIP() << "the sanitizer of undefined behaviour needs descriptors itself";
+#endif
   TestServer server;
   TestClient before(server.address());
   EXPECT_EQ(before.Call("/test.Echo/Unary", "x")->status(), 0);

@@ -127,7 +127,8 @@ Status CreateEmpty(sync::Store* store, const std::string& id) {
   return writer->Seal(0, "create").error();
 }
 
-/// The store behind `vellum sync compact --from`: another data directory, or a file that is imported beside it.
+/// The store behind `vellum sync compact --from`: another data directory, or a file that is imported beside it, where the next
+/// opening sweeps it if this process dies.
 struct Source {
   std::unique_ptr<LocalSyncs> directory;
   std::unique_ptr<ScratchStore> file;
@@ -270,7 +271,7 @@ int MergeSyncsVerb(const SyncArguments& arguments) {
 
 int CompactSync(const SyncArguments& arguments) {
   return WithStore(arguments, /*create=*/true, [&](sync::Store* store) -> Status {
-    VELLUM_ASSIGN_OR_RETURN(const Source source, OpenSource(arguments, arguments.data_dir));
+    VELLUM_ASSIGN_OR_RETURN(const Source source, OpenSource(arguments, arguments.data_dir + "/staging"));
     VELLUM_ASSIGN_OR_RETURN(const auto theirs, source.store()->Find(arguments.sync));
     const bool empty = !theirs || theirs->history.empty() ||
                        [&] {

@@ -474,16 +474,17 @@ Result<Store::Swept> Store::Sweep() {
   VELLUM_ASSIGN_OR_RETURN(const auto syncs, List());
   VELLUM_ASSIGN_OR_RETURN(const auto generations, ListGenerations());
   const References references = Referenced(syncs);
-  std::set<GenerationId> registered;
+  std::set<GenerationId> building;
   for (const GenerationEntry& entry : generations) {
-    registered.insert(entry.id);
+    if (entry.state == GenerationState::kBuilding) building.insert(entry.id);
     if (entry.state == GenerationState::kBuilding || references.generations.contains(entry.id)) continue;
     VELLUM_TRY(SweepGeneration(entry, &swept));
   }
   std::error_code error;
   for (const auto& directory : fs::directory_iterator(options_.data_dir + "/staging", error)) {
+    // Also of a generation that is sealed: its writer died between the switch and tidying up.
     const std::string name = directory.path().filename().string();
-    if (registered.contains(name) || references.staging.contains(name)) continue;
+    if (building.contains(name) || references.staging.contains(name)) continue;
     VELLUM_TRY(RemoveDirectory(directory.path().string(), &swept));
     ++swept.directories;
   }

@@ -70,6 +70,7 @@ class SyncCrash(unittest.TestCase):
         for name in ("staging", "trash"):
             self.assertEqual(os.listdir(data / name), [], name)
         self.assertFalse((data / "unregistered").exists())
+        self.assertEqual([name for name in os.listdir(data) if name.startswith(".")], [])
         referred = set()
         for entry in json.loads(self.run_to_end("list", "-o", "json")):
             for generation in json.loads(self.run_to_end("history", entry["id"], "-o", "json")):

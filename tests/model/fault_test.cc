@@ -18,21 +18,25 @@ struct Script {
   Script(std::uint64_t seed, int count, int compact_every = 0) {
     Generator generator(seed);
     after.emplace_back();
+    // A compaction is refused when nothing has changed since the last one: another command then takes its place.
+    bool refused = false;
     while (static_cast<int>(commands.size()) < count) {
       // Keys enough for parts, first.
       kv::Command command = commands.size() < 6
                                 ? kv::Command(kv::PutCommand{{.key = generator.NextKey(), .value = std::string(300, 'v')}})
                                 : generator.NextCommand(after.back());
-      if (compact_every > 0 && commands.size() % static_cast<std::size_t>(compact_every) == 7) {
-        command = kv::CompactCommand{after.back().revision() - 1};
-      }
+      const bool compacts =
+          compact_every > 0 && commands.size() % static_cast<std::size_t>(compact_every) == 7 && !refused;
+      if (compacts) command = kv::CompactCommand{after.back().revision() - 1};
       if (commands.size() == 8) command = kv::DeleteRangeCommand{{.key = "a", .range_end = "z", .prev_kv = true}};
       Reference next = after.back();
       answers.push_back(Describe(next.Apply(command)));
       if (answers.back().starts_with("error")) {  // changes nothing: no use here
         answers.pop_back();
+        refused = compacts;
         continue;
       }
+      refused = false;
       commands.push_back(std::move(command));
       after.push_back(std::move(next));
     }

@@ -46,11 +46,12 @@ vellum::Status Run(const std::string& directory) {
   VELLUM_TRY(store->Put({.key = "session/1", .value = "here", .lease = lease.id}).error());
   VELLUM_TRY(store->LeaseRevoke(lease.id).error());
 
-  for (int revisions = 0; revisions < 3;) {
+  // Several revisions may come together, so what ends this is the last revision, not a number of deliveries.
+  for (vellum::Revision seen = 0; seen < done.revision;) {
     VELLUM_ASSIGN_OR_RETURN(const std::optional<vellum::WatchEvents> batch, watch->Next(10s));
     if (!batch) return vellum::DeadlineExceeded("no event came within 10 s");
-    ++revisions;
     for (const vellum::Event& event : batch->events) {
+      seen = event.kv.mod_revision;
       std::printf("revision %lld: %s %s\n", static_cast<long long>(event.kv.mod_revision),
                   event.type == vellum::EventType::kPut ? "put" : "delete", event.kv.key.c_str());
     }

@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "c1z/record_json.h"
 #include "c1z/transfer.h"
+#include "c1z/v1_reader.h"
 #include "sync/codec.h"
 #include "sync/memory_catalog.h"
 

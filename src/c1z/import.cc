@@ -11,16 +11,16 @@ namespace {
 using sync::RecordType;
 using sync::SyncWriter;
 
-Status CopySessions(V1Reader* reader, const V1Sync& source, sync::Store* store) {
+Status CopySessions(Reader* reader, const FileSync& source, sync::Store* store) {
   return store->WriteSessions(source.run.id, [&](const sync::Store::PutPair& put) {
     return reader->ReadSessions(source, [&put](const Session& session) { return put(session.key, session.value); });
   });
 }
 
 /// Puts the rows of one type and notes how many of them were one record: rows minus identities.
-Status PutRows(V1Reader* reader, const V1Sync& source, RecordType type, const ImportOptions& options,
+Status PutRows(Reader* reader, const FileSync& source, RecordType type, const ImportOptions& options,
                const sync::Work& work, SyncWriter* writer, ImportedSync* imported, std::uint64_t* done) {
-  const auto invalid = options.skip_invalid ? V1Reader::Invalid::kSkip : V1Reader::Invalid::kFail;
+  const auto invalid = options.skip_invalid ? Reader::Invalid::kSkip : Reader::Invalid::kFail;
   return reader->ReadRecords(
       source, type, invalid,
       [&](const sync::RecordView& record) -> Status {
@@ -34,7 +34,7 @@ Status PutRows(V1Reader* reader, const V1Sync& source, RecordType type, const Im
       &imported->report);
 }
 
-Result<ImportedSync> ImportSync(sync::Store* store, V1Reader* reader, const V1Sync& source, const std::string& connector,
+Result<ImportedSync> ImportSync(sync::Store* store, Reader* reader, const FileSync& source, const std::string& connector,
                                 const ImportOptions& options, const sync::Work& work, std::uint64_t* done) {
   const auto began = std::chrono::steady_clock::now();
   ImportedSync imported;
@@ -66,16 +66,14 @@ Result<ImportedSync> ImportSync(sync::Store* store, V1Reader* reader, const V1Sy
   return imported;
 }
 
-bool IsCompactable(const std::string& type) { return type == "full" || type == "resources_only" || type == "partial"; }
-
 }  // namespace
 
 Result<std::vector<ImportedSync>> ImportFile(sync::Store* store, const std::string& path, const ImportOptions& options,
                                              const sync::Work& work) {
-  VELLUM_ASSIGN_OR_RETURN(const auto reader, V1Reader::Open(path, options.open));
+  VELLUM_ASSIGN_OR_RETURN(const auto reader, OpenReader(path, options.open));
   for (const std::string& wanted : options.only) {
     const bool known = std::any_of(reader->syncs().begin(), reader->syncs().end(),
-                                   [&wanted](const V1Sync& sync) { return sync.run.id == wanted; });
+                                   [&wanted](const FileSync& sync) { return sync.run.id == wanted; });
     if (!known) return NotFound(path + " has no sync " + Printable(wanted));
   }
   std::string connector = options.connector;
@@ -85,7 +83,7 @@ Result<std::vector<ImportedSync>> ImportFile(sync::Store* store, const std::stri
   }
   std::vector<ImportedSync> imported;
   std::uint64_t done = 0;
-  for (const V1Sync& source : reader->syncs()) {
+  for (const FileSync& source : reader->syncs()) {
     if (!options.only.empty() && std::find(options.only.begin(), options.only.end(), source.run.id) == options.only.end()) {
       continue;
     }
@@ -94,20 +92,6 @@ Result<std::vector<ImportedSync>> ImportFile(sync::Store* store, const std::stri
     imported.push_back(*std::move(one));
   }
   return imported;
-}
-
-Result<const V1Sync*> ChooseSync(const V1Reader& reader, const std::string& path) {
-  const V1Sync* chosen = nullptr;
-  for (const V1Sync& sync : reader.syncs()) {
-    if (sync.run.ended_at == 0 || !IsCompactable(sync.run.type)) continue;
-    if (chosen == nullptr || std::tie(sync.run.ended_at, sync.run.id) > std::tie(chosen->run.ended_at, chosen->run.id)) {
-      chosen = &sync;
-    }
-  }
-  if (chosen == nullptr) {
-    return FailedPrecondition(path + " has no finished sync of type full, resources_only or partial (diffs cannot be merged)");
-  }
-  return chosen;
 }
 
 }  // namespace vellum::c1z

@@ -1,12 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <array>
 #include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "c1z/v1_reader.h"
+#include "c1z/reader.h"
 #include "c1z/v1_writer.h"
 #include "sync/operations.h"
 
@@ -32,13 +33,9 @@ struct ImportedSync {
   double seconds = 0;
 };
 
-/// Imports the syncs of a v1 file, one switch each. Stops at the first that fails; those before it are in.
+/// Imports the syncs of a file, one switch each. Stops at the first that fails; those before it are in.
 Result<std::vector<ImportedSync>> ImportFile(sync::Store* store, const std::string& path, const ImportOptions& options,
                                              const sync::Work& work);
-
-/// The sync of a file that stands for it: the newest finished full, resources_only or partial one, by its end, then its
-/// id. `path` is for the error.
-Result<const V1Sync*> ChooseSync(const V1Reader& reader, const std::string& path);
 
 struct ExportReport {
   std::uint64_t records = 0;

@@ -127,7 +127,7 @@ struct V1Reader::Impl {
   PrivateDirectory scratch;
   std::unique_ptr<Sqlite> database;
   std::map<std::string, std::set<std::string>> columns;  ///< Of the ordinary tables that we know, by name.
-  std::vector<V1Sync> syncs;
+  std::vector<FileSync> syncs;
 
   Status ReadSchema();
   Status ReadSyncs();
@@ -196,7 +196,7 @@ Status V1Reader::Impl::ReadSyncs() {
   for (;;) {
     VELLUM_ASSIGN_OR_RETURN(const bool row, rows.Step());
     if (!row) return {};
-    V1Sync sync;
+    FileSync sync;
     sync.run.id = std::string(rows.Bytes(0));
     if (sync.run.id.empty()) return InvalidArgument(path + ": a sync run has an empty id");
     if (!seen.insert(sync.run.id).second) return InvalidArgument(path + ": two runs of sync " + Printable(sync.run.id));
@@ -247,7 +247,7 @@ Result<std::unique_ptr<V1Reader>> V1Reader::Open(const std::string& path, const 
   return std::unique_ptr<V1Reader>(new V1Reader(std::move(impl)));
 }
 
-const std::vector<V1Sync>& V1Reader::syncs() const { return impl_->syncs; }
+const std::vector<FileSync>& V1Reader::syncs() const { return impl_->syncs; }
 
 namespace {
 
@@ -309,7 +309,7 @@ Status V1Reader::Impl::FillIdentity(RecordType type, const Statement& row, Recor
   return InvalidArgument("the message is not protobuf");
 }
 
-Status V1Reader::ReadRecords(const V1Sync& sync, RecordType type, Invalid invalid, const Visit& visit,
+Status V1Reader::ReadRecords(const FileSync& sync, RecordType type, Invalid invalid, const Visit& visit,
                              ReadReport* report) {
   const TableSpec& table = TableOf(type);
   if (!impl_->Has(table.name)) return {};
@@ -360,7 +360,7 @@ Status V1Reader::ReadRecords(const V1Sync& sync, RecordType type, Invalid invali
   }
 }
 
-Status V1Reader::ReadSessions(const V1Sync& sync, const std::function<Status(const Session&)>& visit) {
+Status V1Reader::ReadSessions(const FileSync& sync, const std::function<Status(const Session&)>& visit) {
   if (!impl_->Has("v1_connector_sessions")) return {};
   VELLUM_ASSIGN_OR_RETURN(Statement rows, impl_->database->Prepare(
                                               "SELECT key, value FROM v1_connector_sessions WHERE sync_id = ? ORDER BY key"));

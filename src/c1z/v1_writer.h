@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "c1z/v1_reader.h"
+#include "c1z/reader.h"
 #include "c1z/zone.h"
 #include "sync/record.h"
 #include "vellum/status.h"

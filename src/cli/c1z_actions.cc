@@ -22,25 +22,23 @@ constexpr int kFound = 1;
 
 std::string TimeText(sync::Stamp stamp) { return stamp == 0 ? "" : sync::FormatRfc3339(stamp); }
 
-Result<std::unique_ptr<c1z::V1Reader>> OpenV1(const std::string& path, const SyncArguments& arguments) {
-  VELLUM_ASSIGN_OR_RETURN(const c1z::Format format, c1z::DetectFormat(path));
-  if (format == c1z::Format::kV3) return Unimplemented(path + ": " + c1z::kV3NotReadable);
+Result<std::unique_ptr<c1z::Reader>> OpenFile(const std::string& path, const SyncArguments& arguments) {
   c1z::OpenOptions options;
   VELLUM_ASSIGN_OR_RETURN(options.zone, c1z::Zone::Parse(arguments.zone));
-  return c1z::V1Reader::Open(path, options);
+  return c1z::OpenReader(path, options);
 }
 
 /// The sync that a question is about: the one named, or the one that stands for the file.
-Result<const c1z::V1Sync*> PickSync(const c1z::V1Reader& reader, const std::string& path, const std::string& wanted) {
+Result<const c1z::FileSync*> PickSync(const c1z::Reader& reader, const std::string& path, const std::string& wanted) {
   if (wanted.empty()) return c1z::ChooseSync(reader, path);
-  for (const c1z::V1Sync& sync : reader.syncs()) {
+  for (const c1z::FileSync& sync : reader.syncs()) {
     if (sync.run.id == wanted) return &sync;
   }
   return NotFound(path + " has no sync " + Printable(wanted));
 }
 
-c1z::V1Reader::Invalid InvalidRows(const SyncArguments& arguments) {
-  return arguments.skip_invalid ? c1z::V1Reader::Invalid::kSkip : c1z::V1Reader::Invalid::kFail;
+c1z::Reader::Invalid InvalidRows(const SyncArguments& arguments) {
+  return arguments.skip_invalid ? c1z::Reader::Invalid::kSkip : c1z::Reader::Invalid::kFail;
 }
 
 Status PrintInfo(const std::string& path, const SyncArguments& arguments, RowPrinter* rows) {
@@ -53,8 +51,8 @@ Status PrintInfo(const std::string& path, const SyncArguments& arguments, RowPri
     }
     return {};
   }
-  VELLUM_ASSIGN_OR_RETURN(const auto reader, OpenV1(path, arguments));
-  for (const c1z::V1Sync& sync : reader->syncs()) {
+  VELLUM_ASSIGN_OR_RETURN(const auto reader, OpenFile(path, arguments));
+  for (const c1z::FileSync& sync : reader->syncs()) {
     rows->Row({path, "v1", sync.run.id, sync.run.type, TimeText(sync.run.started_at), TimeText(sync.run.ended_at),
                sync.run.parent_id});
   }
@@ -63,8 +61,8 @@ Status PrintInfo(const std::string& path, const SyncArguments& arguments, RowPri
 
 /// Counts by reading every row: what the file's cached statistics say is not to be trusted.
 Status PrintV1Stats(const std::string& path, const SyncArguments& arguments, RowPrinter* rows) {
-  VELLUM_ASSIGN_OR_RETURN(const auto reader, OpenV1(path, arguments));
-  for (const c1z::V1Sync& sync : reader->syncs()) {
+  VELLUM_ASSIGN_OR_RETURN(const auto reader, OpenFile(path, arguments));
+  for (const c1z::FileSync& sync : reader->syncs()) {
     if (!arguments.sync.empty() && sync.run.id != arguments.sync) continue;
     for (int type = 0; type < sync::kRecordTypes; ++type) {
       std::uint64_t records = 0;
@@ -151,13 +149,11 @@ Input ParseInput(const std::string& text) {
 /// Imports one input under a name of its own, so that two files may hold one sync id. Returns that name.
 Result<std::string> ImportInput(sync::Store* store, const Input& input, int number, const SyncArguments& arguments,
                                 sync::SyncRun* run) {
-  VELLUM_ASSIGN_OR_RETURN(const c1z::Format format, c1z::DetectFormat(input.path));
-  if (format == c1z::Format::kV3) return Unimplemented(input.path + ": " + c1z::kV3NotReadable);
   c1z::OpenOptions open;
   VELLUM_ASSIGN_OR_RETURN(open.zone, c1z::Zone::Parse(arguments.zone));
   open.scratch_dir = store->options().data_dir;
-  VELLUM_ASSIGN_OR_RETURN(const auto reader, c1z::V1Reader::Open(input.path, open));
-  VELLUM_ASSIGN_OR_RETURN(const c1z::V1Sync* const chosen, PickSync(*reader, input.path, input.sync));
+  VELLUM_ASSIGN_OR_RETURN(const auto reader, c1z::OpenReader(input.path, open));
+  VELLUM_ASSIGN_OR_RETURN(const c1z::FileSync* const chosen, PickSync(*reader, input.path, input.sync));
   *run = chosen->run;
   sync::SyncRun named = chosen->run;
   named.id = std::to_string(number);
@@ -267,10 +263,10 @@ int C1zVerify(const SyncArguments& arguments) {
   for (const std::string& file : arguments.files) {
     c1z::ReadReport report;
     const Status read = [&]() -> Status {
-      VELLUM_ASSIGN_OR_RETURN(const auto reader, OpenV1(file, arguments));
-      for (const c1z::V1Sync& sync : reader->syncs()) {
+      VELLUM_ASSIGN_OR_RETURN(const auto reader, OpenFile(file, arguments));
+      for (const c1z::FileSync& sync : reader->syncs()) {
         for (int type = 0; type < sync::kRecordTypes; ++type) {
-          VELLUM_TRY(reader->ReadRecords(sync, static_cast<RecordType>(type), c1z::V1Reader::Invalid::kSkip,
+          VELLUM_TRY(reader->ReadRecords(sync, static_cast<RecordType>(type), c1z::Reader::Invalid::kSkip,
                                          [](const sync::RecordView& record) { return c1z::RecordFields(record).error(); },
                                          &report));
         }
@@ -295,8 +291,8 @@ int C1zGrants(const SyncArguments& arguments) {
   GrantPrinter printer(arguments.format);
   for (const std::string& file : arguments.files) {
     const Status printed = [&]() -> Status {
-      VELLUM_ASSIGN_OR_RETURN(const auto reader, OpenV1(file, arguments));
-      VELLUM_ASSIGN_OR_RETURN(const c1z::V1Sync* const chosen, PickSync(*reader, file, arguments.sync));
+      VELLUM_ASSIGN_OR_RETURN(const auto reader, OpenFile(file, arguments));
+      VELLUM_ASSIGN_OR_RETURN(const c1z::FileSync* const chosen, PickSync(*reader, file, arguments.sync));
       c1z::ReadReport report;
       return reader->ReadRecords(*chosen, RecordType::kGrant, InvalidRows(arguments),
                                  [&printer](const sync::RecordView& grant) { return printer.Print(grant); }, &report);

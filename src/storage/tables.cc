@@ -3,6 +3,7 @@
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
 #include <rocksdb/env.h>
+#include <rocksdb/file_system.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/options.h>
 #include <rocksdb/sst_file_reader.h>
@@ -234,6 +235,19 @@ Status LinkFile(const std::string& from, const std::string& to) {
   return error == ENOSPC || error == EMLINK || error == EDQUOT ? ResourceExhausted(what) : FailedPrecondition(what);
 }
 
+/// RocksDB opens each file that it takes over for appending, only to sync it. Ours are synced already, and sealed ones are
+/// read-only, which whoever is not root cannot open so: it is told that this is not possible, and does without.
+class SealedFileSystem final : public rocksdb::FileSystemWrapper {
+ public:
+  using FileSystemWrapper::FileSystemWrapper;
+  const char* Name() const override { return "vellum.SealedFileSystem"; }
+  rocksdb::IOStatus ReopenWritableFile(const std::string& /*path*/, const rocksdb::FileOptions& /*options*/,
+                                       std::unique_ptr<rocksdb::FSWritableFile>* /*file*/,
+                                       rocksdb::IODebugContext* /*debug*/) override {
+    return rocksdb::IOStatus::NotSupported("files are sealed");
+  }
+};
+
 /// The table files of an open database, lowest layer last added.
 std::vector<std::string> TableNames(rocksdb::DB* db) {
   std::vector<rocksdb::LiveFileMetaData> files;
@@ -249,7 +263,10 @@ std::vector<std::string> TableNames(rocksdb::DB* db) {
 
 Result<std::vector<std::vector<std::string>>> TableDirectory::Build(
     const std::string& path, const std::vector<std::vector<std::string>>& layers) {
+  const std::unique_ptr<rocksdb::Env> env =
+      rocksdb::NewCompositeEnv(std::make_shared<SealedFileSystem>(rocksdb::FileSystem::Default()));
   rocksdb::Options options = BaseOptions(TableOptions{}, nullptr);
+  options.env = env.get();
   options.create_if_missing = true;
   options.error_if_exists = true;
   options.max_open_files = 64;

@@ -1,5 +1,6 @@
 # Runs an example in a fresh directory.
 file(REMOVE_RECURSE "${DIRECTORY}")
+file(MAKE_DIRECTORY "${DIRECTORY}")
 execute_process(COMMAND "${PROGRAM}" "${DIRECTORY}" RESULT_VARIABLE result)
 file(REMOVE_RECURSE "${DIRECTORY}")
 if(NOT result EQUAL 0)

@@ -11,6 +11,7 @@
 #include "kv/lease_keys.h"
 #include "kv/lessor.h"
 #include "kv/operations.h"
+#include "kv/store_handle.h"
 #include "kv/store_watch.h"
 #include "kv/validate.h"
 #include "kv/watch_hub.h"
@@ -57,6 +58,7 @@ class StoreImpl final : public Store {
   ~StoreImpl() override { StoreImpl::Close().IgnoreError("whoever wants to know has called Close before"); }
 
   void StartAutoCompaction(const StoreOptions& options);
+  const std::shared_ptr<kv::EngineHandle>& handle() const { return handle_; }
 
   Status Close() override;
   Result<PutResponse> Put(PutRequest request) override {
@@ -265,6 +267,11 @@ std::string StoreImpl::Metrics() {
 }
 
 }  // namespace
+
+std::shared_ptr<kv::EngineHandle> kv::HandleOf(Store* store) {
+  const auto* const ours = dynamic_cast<const StoreImpl*>(store);
+  return ours == nullptr ? nullptr : ours->handle();
+}
 
 Result<std::unique_ptr<Store>> Store::Open(StoreOptions options) {
   VELLUM_TRY(CheckOptions(options));

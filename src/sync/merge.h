@@ -9,18 +9,13 @@
 #include <vector>
 
 #include "sync/generation.h"
+#include "vellum/compactor.h"
 
 /// The one merge that sealing, merging, folding and rewriting share.
 namespace vellum::sync {
 
-/// How a source's records changed the destination, per record type.
-struct MergeCounts {
-  std::uint64_t added = 0;      ///< The destination had no such identity.
-  std::uint64_t replaced = 0;   ///< A strictly newer record took the place of the destination's.
-  std::uint64_t kept = 0;       ///< The destination's stayed although a source had another one.
-  std::uint64_t unchanged = 0;  ///< Both had the same bytes.
-};
-using MergeStats = std::array<MergeCounts, kRecordTypes>;
+using vellum::MergeCounts;
+using vellum::MergeStats;
 
 struct MergeLimits {
   std::string scratch;                       ///< A directory of the caller's, on the destination's file system.

@@ -51,6 +51,7 @@ class SyncWriter final : public RecordSink {
 
 struct ReplaceOutcome {
   std::shared_ptr<const Generation> generation;
+  bool created = false;            ///< The base did not have the sync.
   bool emptied = false;            ///< The source had nothing under the id, so the sync is empty now.
   std::uint64_t files_linked = 0;
   std::uint64_t bytes_copied = 0;  ///< Where links were impossible.
@@ -58,10 +59,13 @@ struct ReplaceOutcome {
 
 /// Makes the sync in `base` exactly what it is in `source`, attributes included; nothing else changes. Cost: the number of
 /// table files, or their bytes where they cannot be linked. Errors as in the table of docs/formats.md, "Replace".
-Result<ReplaceOutcome> ReplaceSync(Store* base, Store* source, std::string_view sync_id, const Work& work = {});
+/// `scratch_dir` takes the files on their way; it exists, on the base's file system. Empty: the base's staging directory,
+/// which is swept after a crash.
+Result<ReplaceOutcome> ReplaceSync(Store* base, Store* source, std::string_view sync_id, const Work& work = {},
+                                   const std::string& scratch_dir = {});
 
-enum class Strategy : std::uint8_t { kAuto, kMerge, kFold };
-enum class Ties : std::uint8_t { kFirst, kLast };
+using Strategy = MergeStrategy;
+using Ties = MergeTies;
 
 struct MergeSourceSync {
   Store* store = nullptr;

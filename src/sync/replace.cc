@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -52,6 +53,44 @@ Status TakeFiles(const Generation& source, const std::string& directory, Derived
   return {};
 }
 
+/// Where the files wait until the base takes them over; goes with everything in it.
+class Waiting {
+ public:
+  /// In the directory that the caller named, or in the base's own.
+  static Result<std::unique_ptr<Waiting>> Make(const std::string& scratch_dir, const Store::Building& building) {
+    std::string path = building.directory();
+    if (!scratch_dir.empty()) {
+      struct stat named {};
+      struct stat own {};
+      if (::stat(scratch_dir.c_str(), &named) != 0 || !S_ISDIR(named.st_mode)) {
+        return InvalidArgument("scratch directory " + Printable(scratch_dir) + " is not a directory");
+      }
+      if (::stat(path.c_str(), &own) != 0) return Internal("cannot find " + path + ": " + std::strerror(errno));
+      if (named.st_dev != own.st_dev) {
+        return InvalidArgument("scratch directory " + Printable(scratch_dir) +
+                               " is on another file system than the base: files could not be linked from it");
+      }
+      path = scratch_dir + "/vellum-" + building.id();
+      if (::mkdir(path.c_str(), 0700) != 0) {
+        return FailedPrecondition("cannot make " + path + ": " + std::strerror(errno));
+      }
+    }
+    return std::unique_ptr<Waiting>(new Waiting(std::move(path), !scratch_dir.empty()));
+  }
+  ~Waiting() {
+    std::error_code error;
+    if (own_) std::filesystem::remove_all(path_, error);
+  }
+  Waiting(const Waiting&) = delete;
+  Waiting& operator=(const Waiting&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  Waiting(std::string path, bool own) : path_(std::move(path)), own_(own) {}
+  const std::string path_;
+  const bool own_;  ///< Else it is the building's, which tidies up itself.
+};
+
 Status CheckNotBeingWritten(const SyncEntry& entry, std::string_view where) {
   if (!entry.staging.empty()) {
     return FailedPrecondition("sync " + Printable(entry.run.id) + " is being written in the " + std::string(where));
@@ -61,7 +100,8 @@ Status CheckNotBeingWritten(const SyncEntry& entry, std::string_view where) {
 
 }  // namespace
 
-Result<ReplaceOutcome> ReplaceSync(Store* base, Store* source, std::string_view sync_id, const Work& work) {
+Result<ReplaceOutcome> ReplaceSync(Store* base, Store* source, std::string_view sync_id, const Work& work,
+                                   const std::string& scratch_dir) {
   if (base == nullptr) return InvalidArgument("replace: no base store was given");
   if (source == nullptr) return InvalidArgument("replace: no source store was given");
   if (sync_id.empty()) return InvalidArgument("replace: the sync id is empty");
@@ -83,14 +123,16 @@ Result<ReplaceOutcome> ReplaceSync(Store* base, Store* source, std::string_view 
     if (!theirs->connector.empty()) entry.connector = theirs->connector;
   }
   ReplaceOutcome outcome;
+  outcome.created = entry.mod_revision == 0;
   Derived derived;
   std::shared_ptr<const Generation> taken;
   std::vector<GenerationId> parents;
   VELLUM_ASSIGN_OR_RETURN(const auto building, base->Register());
+  VELLUM_ASSIGN_OR_RETURN(const auto waiting, Waiting::Make(scratch_dir, *building));
   if (theirs) {
     VELLUM_ASSIGN_OR_RETURN(taken, source->OpenSync(sync_id));
     parents.push_back(taken->info().id);
-    VELLUM_TRY(TakeFiles(*taken, building->directory(), &derived, &outcome));
+    VELLUM_TRY(TakeFiles(*taken, waiting->path(), &derived, &outcome));
   }
   outcome.emptied = !taken || taken->info().records() == 0;
   if (work.cancel != nullptr && work.cancel->load()) return Cancelled("replacing sync " + Printable(sync_id) + " was cancelled");

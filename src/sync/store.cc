@@ -208,13 +208,17 @@ Result<std::shared_ptr<const Generation>> Store::OpenGeneration(const Generation
 }
 
 Result<std::shared_ptr<const Generation>> Store::OpenSync(std::string_view sync_id) const {
-  VELLUM_ASSIGN_OR_RETURN(const SyncEntry entry, Get(sync_id));
-  if (entry.history.empty()) {
-    return FailedPrecondition("sync " + Printable(sync_id) + " is still being written");
+  for (GenerationId tried;;) {
+    VELLUM_ASSIGN_OR_RETURN(const SyncEntry entry, Get(sync_id));
+    if (entry.history.empty()) {
+      return FailedPrecondition("sync " + Printable(sync_id) + " is still being written");
+    }
+    auto generation = OpenGeneration(entry.generation());
+    if (generation.ok()) return generation;
+    // Switched away from and swept between the look at the catalog and the opening: the sync is elsewhere now.
+    if (entry.generation() == tried) return std::move(generation).error().WithContext("sync " + Printable(sync_id));
+    tried = entry.generation();
   }
-  auto generation = OpenGeneration(entry.generation());
-  if (!generation.ok()) return std::move(generation).error().WithContext("sync " + Printable(sync_id));
-  return generation;
 }
 
 // ---- writers -----------------------------------------------------------------------------------------------------
@@ -242,11 +246,12 @@ void Store::RenewWriterLease() {
   }
 }
 
-Store::Building::Building(Store* store, GenerationId id, std::string directory)
-    : store_(store), id_(std::move(id)), directory_(std::move(directory)) {}
+Store::Building::Building(Store* store, GenerationId id, LeaseId writer, std::string directory)
+    : store_(store), id_(std::move(id)), writer_(writer), directory_(std::move(directory)) {}
 
 Store::Building::~Building() {
-  if (!kept_) store_->Abandon(*this);
+  if (fate_ == Fate::kAbandon) store_->Abandon(*this);
+  if (fate_ == Fate::kRelease) store_->Release(*this);
 }
 
 MergeLimits Store::Building::Limits(const Work& work) const {
@@ -268,7 +273,7 @@ Result<std::unique_ptr<Store::Building>> Store::Register() {
   change.expect.push_back({GenerationKey(id), 0});
   change.put.push_back({GenerationKey(id), entry.ToJson(), writer});
   VELLUM_TRY(catalog_->Commit(change));
-  std::unique_ptr<Building> building(new Building(this, id, options_.data_dir + "/staging/" + id));
+  std::unique_ptr<Building> building(new Building(this, id, writer, options_.data_dir + "/staging/" + id));
   std::error_code error;
   fs::create_directory(building->directory(), error);
   if (error) return Failed("cannot make " + building->directory(), error);
@@ -284,7 +289,7 @@ Result<std::unique_ptr<Store::Building>> Store::TakeOver(const GenerationId& id)
   Status taken = catalog_->Commit(change);
   if (taken.code() == Code::kAborted) return FailedPrecondition("generation " + id + " is being written by another writer");
   VELLUM_TRY(std::move(taken));
-  std::unique_ptr<Building> building(new Building(this, id, options_.data_dir + "/staging/" + id));
+  std::unique_ptr<Building> building(new Building(this, id, writer, options_.data_dir + "/staging/" + id));
   building->Keep();  // The open sync owns the directory, whatever becomes of this attempt.
   return building;
 }
@@ -295,6 +300,16 @@ void Store::Abandon(const Building& building) {
   catalog_->Commit(change).IgnoreError("the registration goes with the writer's lease");
   std::error_code error;
   fs::remove_all(building.directory(), error);
+}
+
+void Store::Release(const Building& building) {
+  const auto row = catalog_->Get(GenerationKey(building.id()));
+  // Another lease: this writer was taken for dead, and somebody else has the directory.
+  if (!row.ok() || !*row || (*row)->lease != building.writer_) return;
+  Catalog::Change change;
+  change.expect.push_back({(*row)->key, (*row)->mod_revision});
+  change.remove.push_back((*row)->key);
+  catalog_->Commit(change).IgnoreError("the registration goes with the writer's lease");
 }
 
 // ---- switching ---------------------------------------------------------------------------------------------------
@@ -361,7 +376,7 @@ Result<std::shared_ptr<const Generation>> Store::Publish(Building* building, Der
     if (!committed.maybe_applied()) fs::remove_all(sealed, error);
     return committed;
   }
-  building->Keep();
+  building->fate_ = Building::Fate::kPublished;
   fs::remove_all(building->directory(), error);
   return OpenGeneration(building->id());
 }

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <list>
@@ -18,28 +17,19 @@
 #include "sync/generation.h"
 #include "sync/merge.h"
 #include "vellum/clock.h"
+#include "vellum/sync_store.h"
 
 namespace vellum::sync {
 
-/// Everything that can be set about the data plane. Each default stands here and nowhere else.
-struct StoreOptions {
-  std::string data_dir;                      ///< generations/, staging/ and trash/ are made in it.
-  std::size_t cache_bytes = 64u << 20;       ///< Decoded blocks of all open generations.
-  std::size_t open_files_max = 512;          ///< Over all cached generations; those in use may exceed it.
-  std::size_t memory_bytes = 160u << 20;     ///< For writing or deriving one generation.
-  std::uint64_t file_bytes = 64u << 20;      ///< A table file's size, about.
-  int threads = 2;                           ///< For deriving one generation.
-  std::size_t history_max = 3;               ///< Generations that a sync keeps, the present one included.
-  std::int64_t writer_ttl_s = 60;            ///< A writer that cannot renew for so long is taken for dead.
+/// Everything that can be set about the data plane: what embedders may set too, and what else it needs.
+struct StoreOptions : SyncOptions {
+  std::string data_dir;  ///< generations/, staging/ and trash/ are made in it.
   Clock* clock = SystemClock();
   Logger logger;
 };
 
-/// How long work is followed and stopped. Both may be null.
-struct Work {
-  const std::atomic<bool>* cancel = nullptr;
-  std::function<void(std::uint64_t records)> progress;
-};
+/// How long work is followed and stopped.
+using Work = SyncWork;
 
 /// The generations of one data directory, and what the catalog says of them. Thread-safe.
 ///
@@ -71,16 +61,20 @@ class Store {
     /// For runs and fresh tables.
     const std::string& directory() const { return directory_; }
     MergeLimits Limits(const Work& work) const;
-    /// From now on the directory outlives this object: a checkpointed sync owns it.
-    void Keep() { kept_ = true; }
+    /// From now on the directory outlives this object: a checkpointed sync owns it, and another writer may take it over
+    /// when this object is gone.
+    void Keep() { fate_ = Fate::kRelease; }
 
    private:
     friend class Store;
-    Building(Store* store, GenerationId id, std::string directory);
+    /// What becomes of the registration and of the directory.
+    enum class Fate : std::uint8_t { kAbandon, kRelease, kPublished };
+    Building(Store* store, GenerationId id, LeaseId writer, std::string directory);
     Store* const store_;
     const GenerationId id_;
+    const LeaseId writer_;
     const std::string directory_;
-    bool kept_ = false;
+    Fate fate_ = Fate::kAbandon;
   };
   Result<std::unique_ptr<Building>> Register();
   /// Takes over the staging directory of an open sync whose writer is gone.
@@ -140,6 +134,7 @@ class Store {
   std::string SessionsPath(std::string_view sync_id) const;
   Status SweepGeneration(const GenerationEntry& entry, Swept* swept);
   void Abandon(const Building& building);
+  void Release(const Building& building);
 
   const StoreOptions options_;
   Catalog* const catalog_;

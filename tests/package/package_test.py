@@ -1,4 +1,4 @@
-"""What is installed can be used: a program that embeds the store, built in the three ways in which people build."""
+"""What is installed can be used: programs that embed the store, built in the three ways in which people build."""
 import os
 import pathlib
 import subprocess
@@ -13,12 +13,14 @@ from support import runner  # noqa: E402
 from support.server import BUILD  # noqa: E402
 
 COMPILER = os.environ.get("VELLUM_CXX", "c++")
-EXAMPLE = sorted((SOURCE / "examples" / "embed").glob("*.cc"))
+EXAMPLES = ("embed", "compact")
 CONSUMER = """cmake_minimum_required(VERSION 3.25)
 project(consumer LANGUAGES CXX)
 {find}
-add_executable(embed {sources})
-target_link_libraries(embed PRIVATE vellum::vellum)
+foreach(example {examples})
+  add_executable(${{example}} "{source}/examples/${{example}}/${{example}}.cc")
+  target_link_libraries(${{example}} PRIVATE vellum::vellum)
+endforeach()
 """
 
 
@@ -45,16 +47,17 @@ class Package(unittest.TestCase):
     def consume(self, name, find, *arguments):
         consumer = self.root / name
         consumer.mkdir()
-        sources = " ".join(f'"{path}"' for path in EXAMPLE)
-        (consumer / "CMakeLists.txt").write_text(CONSUMER.format(find=find, sources=sources), encoding="utf-8")
+        text = CONSUMER.format(find=find, source=SOURCE, examples=" ".join(EXAMPLES))
+        (consumer / "CMakeLists.txt").write_text(text, encoding="utf-8")
         run("cmake", "-S", consumer, "-B", consumer / "build", "-G", "Ninja", f"-DCMAKE_CXX_COMPILER={COMPILER}", *arguments)
-        run("cmake", "--build", consumer / "build", "--target", "embed")
-        program = consumer / "build" / "embed"
-        self.run_example(program if program.exists() else next(consumer.rglob("embed")))
+        run("cmake", "--build", consumer / "build", "--target", *EXAMPLES)
+        for example in EXAMPLES:
+            program = consumer / "build" / example
+            self.run_example(program if program.is_file() else next(path for path in consumer.rglob(example) if path.is_file()))
 
     def run_example(self, program):
         with tempfile.TemporaryDirectory(prefix="vellum-embed-") as directory:
-            self.assertNotEqual(run(program, pathlib.Path(directory) / "data", cwd=directory), "")
+            self.assertNotEqual(run(program, directory, cwd=directory), "")
 
     def test_find_package(self):
         self.consume("found", "find_package(vellum 0.1 CONFIG REQUIRED)", f"-DCMAKE_PREFIX_PATH={self.prefix}")
@@ -62,9 +65,10 @@ class Package(unittest.TestCase):
     def test_pkg_config(self):
         environment = dict(os.environ, PKG_CONFIG_PATH=str(next(self.prefix.rglob("pkgconfig"))))
         flags = run("pkg-config", "--static", "--cflags", "--libs", "vellum", env=environment).split()
-        program = self.root / "by-pkg-config"
-        run(COMPILER, "-std=c++20", *EXAMPLE, "-o", program, *flags)
-        self.run_example(program)
+        for example in EXAMPLES:
+            program = self.root / f"{example}-by-pkg-config"
+            run(COMPILER, "-std=c++20", SOURCE / "examples" / example / f"{example}.cc", "-o", program, *flags)
+            self.run_example(program)
 
     def test_add_subdirectory(self):
         self.consume("within", f'add_subdirectory("{SOURCE}" vellum)')

@@ -8,6 +8,8 @@
 #include "base/base64.h"
 #include "base/bytes.h"
 #include "c1/connector/v2/connector.pb.h"
+#include "c1z/record_fields.h"
+#include "sync/stamp_text.h"
 
 namespace vellum::c1z {
 namespace {
@@ -16,16 +18,6 @@ namespace v2 = c1::connector::v2;
 using nlohmann::json;
 using sync::RecordType;
 using sync::RecordView;
-
-std::string Sha256Hex(std::string_view bytes) {
-  unsigned char digest[32];
-  unsigned size = 0;
-  EVP_Digest(bytes.data(), bytes.size(), digest, &size, EVP_sha256(), nullptr);
-  static constexpr char kHex[] = "0123456789abcdef";
-  std::string text;
-  for (const unsigned char byte : digest) text += {kHex[byte >> 4], kHex[byte & 15]};
-  return text;
-}
 
 void SetText(json* fields, const char* name, const std::string& text) {
   if (!text.empty()) (*fields)[name] = text;
@@ -50,8 +42,7 @@ json ToJson(const google::protobuf::Value& value) {
   switch (value.kind_case()) {
     case google::protobuf::Value::kNumberValue: {
       const double number = value.number_value();
-      const bool whole = std::trunc(number) == number && std::fabs(number) < 9e15;
-      return whole ? json(static_cast<std::int64_t>(number)) : json(number);
+      return IsWholeNumber(number) ? json(static_cast<std::int64_t>(number)) : json(number);
     }
     case google::protobuf::Value::kStringValue: return value.string_value();
     case google::protobuf::Value::kBoolValue: return value.bool_value();
@@ -76,7 +67,7 @@ json PairOf(const v2::ResourceId& id) { return json::array({id.resource_type(), 
 template <typename Message>
 Status Parse(std::string_view bytes, Message* message) {
   if (message->ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return {};
-  return InvalidArgument("the message is not protobuf: " + Printable(bytes));
+  return NotProtobuf(bytes);
 }
 
 Status ResourceTypeFields(const RecordView& record, json* fields) {
@@ -102,9 +93,7 @@ Status ResourceFields(const RecordView& record, json* fields) {
   SetNumber(fields, "creation_source", message.creation_source());
   SetText(fields, "icon", message.icon().id());
   if (message.has_profile()) (*fields)["profile"] = ToJson(message.profile());
-  if (message.has_created_at()) {
-    (*fields)["created_at"] = message.created_at().seconds() * 1'000'000'000 + message.created_at().nanos();
-  }
+  if (message.has_created_at()) (*fields)["created_at"] = NanosecondsOf(message.created_at());
   if (message.has_status()) {
     json status = json::object();
     SetNumber(&status, "status", message.status().status());
@@ -158,6 +147,27 @@ Status GrantFields(const RecordView& record, json* fields) {
 
 }  // namespace
 
+std::string Sha256Hex(std::string_view bytes) {
+  unsigned char digest[32];
+  unsigned size = 0;
+  EVP_Digest(bytes.data(), bytes.size(), digest, &size, EVP_sha256(), nullptr);
+  static constexpr char kHex[] = "0123456789abcdef";
+  std::string text;
+  for (const unsigned char byte : digest) text += {kHex[byte >> 4], kHex[byte & 15]};
+  return text;
+}
+
+Status NotProtobuf(std::string_view bytes) { return InvalidArgument("the message is not protobuf: " + Printable(bytes)); }
+
+std::int64_t NanosecondsOf(const google::protobuf::Timestamp& time) {
+  std::int64_t nanos = 0;
+  const bool fits = !__builtin_mul_overflow(time.seconds(), std::int64_t{1'000'000'000}, &nanos) &&
+                    !__builtin_add_overflow(nanos, std::int64_t{time.nanos()}, &nanos);
+  return fits ? nanos : time.seconds() < 0 ? INT64_MIN : INT64_MAX;
+}
+
+bool IsWholeNumber(double number) { return std::trunc(number) == number && std::fabs(number) < 9e15; }
+
 std::string_view RecordTypeName(RecordType type) {
   switch (type) {
     case RecordType::kResourceType: return "resource_type";
@@ -196,6 +206,21 @@ Result<json> RecordFields(const RecordView& record) {
       break;
   }
   return fields;
+}
+
+Result<json> RecordObject(const RecordView& record) {
+  VELLUM_ASSIGN_OR_RETURN(json object, RecordFields(record));
+  object["id"] = record.id;
+  if (record.type == RecordType::kResource) object["type"] = record.type_id;
+  if (record.type == RecordType::kEntitlement || record.type == RecordType::kGrant) {
+    object["resource"] = {{"type", record.type_id}, {"id", record.resource_id}};
+  }
+  if (record.type == RecordType::kGrant) {
+    object["entitlement"] = record.entitlement_id;
+    object["principal"] = {{"type", record.principal_type_id}, {"id", record.principal_id}};
+  }
+  if (record.discovered_at != 0) object["discovered_at"] = sync::FormatRfc3339(record.discovered_at);
+  return object;
 }
 
 }  // namespace vellum::c1z

@@ -105,7 +105,8 @@ class GrantPrinter {
                                                  {"principal_type"}, {"principal"}, {"discovered_at"}});
   }
   ~GrantPrinter() {
-    if (format_ == Format::kJson) std::fputs(any_ ? "\n]\n" : "[]\n", stdout);
+    if (format_ == Format::kJson) text_ += any_ ? "\n]\n" : "[]\n";
+    Flush();
   }
 
   Status Print(const sync::RecordView& grant) {
@@ -115,23 +116,29 @@ class GrantPrinter {
                   std::string(grant.principal_id), TimeText(grant.discovered_at)});
       return {};
     }
-    VELLUM_ASSIGN_OR_RETURN(nlohmann::json fields, c1z::RecordFields(grant));
-    fields["id"] = grant.id;
-    fields["resource"] = {{"type", grant.type_id}, {"id", grant.resource_id}};
-    fields["entitlement"] = grant.entitlement_id;
-    fields["principal"] = {{"type", grant.principal_type_id}, {"id", grant.principal_id}};
-    if (grant.discovered_at != 0) fields["discovered_at"] = TimeText(grant.discovered_at);
-    const std::string text = fields.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-    if (format_ == Format::kJson) std::fputs(any_ ? ",\n" : "[\n", stdout);
-    std::fwrite(text.data(), 1, text.size(), stdout);
-    if (format_ == Format::kJsonl) std::fputc('\n', stdout);
+    const std::size_t size = text_.size();
+    if (format_ == Format::kJson) text_ += any_ ? ",\n" : "[\n";
+    if (Status printed = printer_.Append(grant, &text_); !printed.ok()) {
+      text_.resize(size);
+      return printed;
+    }
+    if (format_ == Format::kJsonl) text_ += '\n';
     any_ = true;
+    if (text_.size() >= kFlushBytes) Flush();
     return {};
   }
 
  private:
+  static constexpr std::size_t kFlushBytes = 256u << 10;
+  void Flush() {
+    std::fwrite(text_.data(), 1, text_.size(), stdout);
+    text_.clear();
+  }
+
   const Format format_;
   std::unique_ptr<RowPrinter> rows_;
+  c1z::RecordPrinter printer_;
+  std::string text_;
   bool any_ = false;
 };
 

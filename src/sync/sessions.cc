@@ -20,6 +20,11 @@ std::string Store::SessionsPath(std::string_view sync_id) const {
   return options_.data_dir + "/sessions/" + name + ".sst";
 }
 
+void Store::ForgetSessions(std::string_view sync_id) {
+  std::error_code error;
+  std::filesystem::remove(SessionsPath(sync_id), error);  // what a crash leaves is removed when the store is opened
+}
+
 Status Store::WriteSessions(std::string_view sync_id, const std::function<Status(const PutPair&)>& fill) {
   const std::string path = SessionsPath(sync_id);
   const std::string temporary = path + ".tmp";

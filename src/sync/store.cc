@@ -1,6 +1,7 @@
 #include "sync/store.h"
 
 #include <openssl/rand.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -73,14 +74,26 @@ std::uint64_t DirectoryBytes(const std::string& path) {
 }
 
 Store::Store(StoreOptions options, Catalog* catalog)
-    : options_(std::move(options)), catalog_(catalog), cache_(options_.cache_bytes) {}
+    : options_(std::move(options)),
+      catalog_(catalog),
+      cache_(options_.cache_bytes),
+      metrics_(std::make_unique<StoreMetrics>(options_.metrics)) {
+  metrics_->Limit("open_files", static_cast<double>(options_.open_files_max));
+  metrics_->Limit("staging_bytes", static_cast<double>(options_.staging_bytes_max));
+  metrics_->Limit("record_bytes", static_cast<double>(options_.record_bytes_max));
+  metrics_->Limit("page_records", static_cast<double>(options_.page_records_max));
+  metrics_->Limit("history", static_cast<double>(options_.history_max));
+  metrics_->Limit("unreferenced_keep_seconds", static_cast<double>(options_.unreferenced_keep_s));
+}
 
 Result<std::unique_ptr<Store>> Store::Open(StoreOptions options, Catalog* catalog) {
   std::unique_ptr<Store> store(new Store(std::move(options), catalog));
   VELLUM_TRY(store->MakeDirectories());
   VELLUM_TRY(store->RetireEarlierWriters());
   VELLUM_TRY(store->MoveUnregisteredAside());
+  VELLUM_TRY(store->RemoveOrphanedSessions());
   VELLUM_TRY(store->Sweep().error());
+  store->opening_ = false;
   return store;
 }
 
@@ -187,24 +200,49 @@ Result<std::shared_ptr<const Generation>> Store::OpenGeneration(const Generation
     const auto found = open_.find(id);
     if (found != open_.end()) {
       recency_.splice(recency_.begin(), recency_, found->second.recency);
+      metrics_->Opened(/*from_cache=*/true);
       return found->second.generation;
     }
   }
   // Two threads may open the same one at once: the second's handle is dropped.
-  VELLUM_ASSIGN_OR_RETURN(auto generation, Generation::Open(GenerationPath(id), cache_));
+  std::shared_ptr<const Generation> generation;
+  {
+    MutexLock lock(&cache_mu_);
+    if (const auto found = evicted_.find(id); found != evicted_.end()) generation = found->second.lock();
+  }
+  metrics_->Opened(/*from_cache=*/generation != nullptr);
+  if (!generation) {
+    VELLUM_ASSIGN_OR_RETURN(generation, Generation::Open(GenerationPath(id), cache_));
+  }
   MutexLock lock(&cache_mu_);
   if (const auto found = open_.find(id); found != open_.end()) return found->second.generation;
   recency_.push_front(id);
   open_[id] = {generation, recency_.begin()};
+  evicted_.erase(id);
+  Evict();
+  return generation;
+}
+
+void Store::Evict() const {
   std::size_t files = 0;
   for (const auto& [name, cached] : open_) files += cached.generation->tables().open_files();
   while (files > options_.open_files_max && recency_.size() > 1) {
     const auto oldest = open_.find(recency_.back());
     files -= oldest->second.generation->tables().open_files();
+    std::erase_if(evicted_, [](const auto& each) { return each.second.expired(); });
+    if (oldest->second.generation.use_count() > 1) evicted_[oldest->first] = oldest->second.generation;
     open_.erase(oldest);
     recency_.pop_back();
   }
-  return generation;
+  metrics_->OpenGenerations(open_.size(), files);
+}
+
+std::size_t Store::Readers() const {
+  MutexLock lock(&cache_mu_);
+  std::size_t readers = 0;
+  for (const auto& [name, cached] : open_) readers += cached.generation.use_count() > 1 ? 1 : 0;
+  for (const auto& [name, generation] : evicted_) readers += generation.expired() ? 0 : 1;
+  return readers;
 }
 
 Result<std::shared_ptr<const Generation>> Store::OpenSync(std::string_view sync_id) const {
@@ -247,7 +285,11 @@ void Store::RenewWriterLease() {
 }
 
 Store::Building::Building(Store* store, GenerationId id, LeaseId writer, std::string directory)
-    : store_(store), id_(std::move(id)), writer_(writer), directory_(std::move(directory)) {}
+    : store_(store),
+      id_(std::move(id)),
+      writer_(writer),
+      directory_(std::move(directory)),
+      began_(store->options_.clock->Now()) {}
 
 Store::Building::~Building() {
   if (fate_ == Fate::kAbandon) store_->Abandon(*this);
@@ -323,30 +365,56 @@ Result<std::vector<Catalog::Change::Put>> Store::Switched(std::vector<Switch>* s
       return InvalidArgument("a sync id has 1 to " + std::to_string(kSyncIdBytesMax) + " bytes, not " +
                              std::to_string(entry.run.id.size()));
     }
-    std::erase_if(entry.history, [&id](const HistoryEntry& old) { return old.generation == id; });
-    entry.history.insert(entry.history.begin(), {id, digest, WallStamp(options_.clock), each.operation});
-    if (entry.history.size() > options_.history_max) entry.history.resize(options_.history_max);
-    entry.state = entry.run.ended_at == 0 ? SyncState::kOpen : SyncState::kSealed;
-    entry.staging.clear();
+    HistoryEntry made = {id, digest, WallStamp(options_.clock), each.operation};
+    if (each.in_place_of.empty()) {
+      std::erase_if(entry.history, [&id](const HistoryEntry& old) { return old.generation == id; });
+      entry.history.insert(entry.history.begin(), std::move(made));
+      const std::size_t history_max = std::max<std::size_t>(1, options_.history_max);
+      if (entry.history.size() > history_max) entry.history.resize(history_max);
+    } else {
+      const auto old = std::find_if(entry.history.begin(), entry.history.end(),
+                                    [&](const HistoryEntry& have) { return have.generation == each.in_place_of; });
+      if (old == entry.history.end()) {
+        return Aborted("sync " + Printable(entry.run.id) + " has left generation " + each.in_place_of + " meanwhile");
+      }
+      *old = std::move(made);  // and nothing else of the sync changes
+    }
+    if (each.in_place_of.empty()) {
+      entry.state = entry.run.ended_at == 0 ? SyncState::kOpen : SyncState::kSealed;
+      entry.staging.clear();
+    }
     puts.push_back({SyncKey(entry.run.id), entry.ToJson(), 0});
   }
   return puts;
 }
 
-Status Store::CommitSwitch(const Catalog::Change& change, const GenerationId& id, const std::vector<Switch>& switches) {
-  Status committed = catalog_->Commit(change);
-  if (committed.ok() || !committed.maybe_applied()) return committed;
-  // Nobody knows: what is stored now does. Nothing is deleted before that is read.
-  for (const Switch& each : switches) {
-    VELLUM_ASSIGN_OR_RETURN(const auto entry, Find(each.entry.run.id));
-    if (!entry || entry->history.empty() || entry->generation() != id) return committed;
+Status Store::CommitSwitch(Catalog::Change change, const GenerationId& id, const std::vector<Switch>& switches,
+                           const std::vector<SyncEntry>& removed) {
+  for (const SyncEntry& each : removed) {
+    change.expect.push_back({SyncKey(each.run.id), each.mod_revision});
+    change.remove.push_back(SyncKey(each.run.id));
   }
+  Status committed = catalog_->Commit(change);
+  if (!committed.ok()) {
+    if (!committed.maybe_applied()) return committed;
+    // Nobody knows: what is stored now does. Nothing is deleted before that is read.
+    for (const Switch& each : switches) {
+      VELLUM_ASSIGN_OR_RETURN(const auto entry, Find(each.entry.run.id));
+      const bool applied = entry && std::any_of(entry->history.begin(), entry->history.end(), [&](const HistoryEntry& have) {
+                             return have.generation == id;
+                           });
+      if (!applied || (each.in_place_of.empty() && entry->generation() != id)) return committed;
+    }
+  }
+  for (const Switch& each : switches) metrics_->Switched(each.operation);
+  for (const SyncEntry& each : removed) ForgetSessions(each.run.id);
   return {};
 }
 
 Result<std::shared_ptr<const Generation>> Store::Publish(Building* building, Derived derived,
                                                          const std::vector<GenerationId>& parents,
-                                                         std::vector<Switch> switches) {
+                                                         std::vector<Switch> switches,
+                                                         const std::vector<SyncEntry>& removed) {
   GenerationInfo info;
   info.id = building->id();
   info.operation = switches.empty() ? "build" : switches.front().operation;
@@ -358,6 +426,11 @@ Result<std::shared_ptr<const Generation>> Store::Publish(Building* building, Der
   const std::string sealed = GenerationPath(building->id());
   std::error_code error;
   fs::remove_all(made, error);  // of an attempt that failed
+  std::uint64_t bytes_written = 0;
+  for (const NewFile& each : derived.files) {
+    struct stat status {};
+    if (::stat(each.path.c_str(), &status) == 0 && status.st_nlink == 1) bytes_written += each.file.bytes;
+  }
   VELLUM_TRY(Assemble(made, std::move(derived.files), &info));
   fs::rename(made, sealed, error);
   if (error) return Failed("cannot move " + made + " to " + sealed, error);
@@ -372,16 +445,19 @@ Result<std::shared_ptr<const Generation>> Store::Publish(Building* building, Der
   VELLUM_ASSIGN_OR_RETURN(change.put, Switched(&switches, building->id(), info.Digest().ToHex()));
   change.put.push_back({registered->key, GenerationEntry{building->id(), GenerationState::kSealed, 0, 0}.ToJson(), 0});
   MutexLock lock(&switch_mu_);
-  if (Status committed = CommitSwitch(change, building->id(), switches); !committed.ok()) {
+  if (Status committed = CommitSwitch(std::move(change), building->id(), switches, removed); !committed.ok()) {
     if (!committed.maybe_applied()) fs::remove_all(sealed, error);
     return committed;
   }
   building->fate_ = Building::Fate::kPublished;
   fs::remove_all(building->directory(), error);
+  metrics_->Made(info.operation, info.records(), bytes_written,
+                 std::chrono::duration<double>(options_.clock->Now() - building->began_).count());
   return OpenGeneration(building->id());
 }
 
-Status Store::SwitchTo(const GenerationId& generation, std::vector<Switch> switches) {
+Status Store::SwitchTo(const GenerationId& generation, std::vector<Switch> switches,
+                       const std::vector<SyncEntry>& removed) {
   MutexLock lock(&switch_mu_);
   VELLUM_ASSIGN_OR_RETURN(const auto row, catalog_->Get(GenerationKey(generation)));
   if (!row) return NotFound("there is no generation " + Printable(generation));
@@ -394,7 +470,7 @@ Status Store::SwitchTo(const GenerationId& generation, std::vector<Switch> switc
   VELLUM_ASSIGN_OR_RETURN(change.put, Switched(&switches, generation, opened->info().Digest().ToHex()));
   // Stored anew, so that a sweep that found nobody pointing here a moment ago loses its compare.
   change.put.push_back({row->key, row->value, 0});
-  return CommitSwitch(change, generation, switches);
+  return CommitSwitch(std::move(change), generation, switches, removed);
 }
 
 Status Store::PutOpen(SyncEntry* entry, const Building* building, bool writer_bound) {
@@ -425,17 +501,20 @@ Result<SyncEntry> Store::Rollback(std::string_view sync_id, const std::optional<
   return Get(sync_id);
 }
 
+Status Store::Remove(const SyncEntry& entry, Writers writers) {
+  MutexLock lock(&switch_mu_);
+  Catalog::Change change;
+  change.expect.push_back({SyncKey(entry.run.id), entry.mod_revision});
+  if (writers == Writers::kRefuse && !entry.staging.empty()) change.expect.push_back({GenerationKey(entry.staging), 0});
+  change.remove.push_back(SyncKey(entry.run.id));
+  VELLUM_TRY(catalog_->Commit(change));
+  ForgetSessions(entry.run.id);
+  return {};
+}
+
 Status Store::Delete(std::string_view sync_id) {
   VELLUM_ASSIGN_OR_RETURN(const SyncEntry entry, Get(sync_id));
-  {
-    MutexLock lock(&switch_mu_);
-    Catalog::Change change;
-    change.expect.push_back({SyncKey(sync_id), entry.mod_revision});
-    change.remove.push_back(SyncKey(sync_id));
-    VELLUM_TRY(catalog_->Commit(change));
-  }
-  std::error_code error;
-  fs::remove(SessionsPath(sync_id), error);
+  VELLUM_TRY(Remove(entry));
   return Sweep().error();
 }
 
@@ -452,7 +531,18 @@ Status Store::RemoveDirectory(const std::string& path, Swept* swept) {
   return error ? Failed("cannot remove " + trash, error) : Status();
 }
 
+bool Store::GraceEnded(const GenerationId& id) {
+  if (opening_ || options_.unreferenced_keep_s <= 0) return true;
+  const auto now = options_.clock->Now();
+  const auto since = unreferenced_.try_emplace(id, now).first->second;
+  return now - since >= std::chrono::seconds(options_.unreferenced_keep_s);
+}
+
 Status Store::SweepGeneration(const GenerationEntry& entry, Swept* swept) {
+  if (entry.state != GenerationState::kDeleting && !GraceEnded(entry.id)) {
+    ++swept->waiting;
+    return {};
+  }
   if (entry.state != GenerationState::kDeleting) {
     GenerationEntry deleting = entry;
     deleting.state = GenerationState::kDeleting;
@@ -466,7 +556,9 @@ Status Store::SweepGeneration(const GenerationEntry& entry, Swept* swept) {
   {
     MutexLock lock(&cache_mu_);
     const auto found = open_.find(entry.id);
-    if (found != open_.end() && found->second.generation.use_count() > 1) {
+    const auto evicted = evicted_.find(entry.id);
+    if ((found != open_.end() && found->second.generation.use_count() > 1) ||
+        (evicted != evicted_.end() && !evicted->second.expired())) {
       ++swept->in_use;
       return {};
     }
@@ -479,6 +571,11 @@ Status Store::SweepGeneration(const GenerationEntry& entry, Swept* swept) {
   Catalog::Change change;
   change.remove.push_back(GenerationKey(entry.id));
   VELLUM_TRY(catalog_->Commit(change));
+  unreferenced_.erase(entry.id);
+  {
+    MutexLock facts(&facts_mu_);
+    infos_.erase(entry.id);
+  }
   ++swept->generations;
   return {};
 }
@@ -489,6 +586,7 @@ Result<Store::Swept> Store::Sweep() {
   VELLUM_ASSIGN_OR_RETURN(const auto syncs, List());
   VELLUM_ASSIGN_OR_RETURN(const auto generations, ListGenerations());
   const References references = Referenced(syncs);
+  std::erase_if(unreferenced_, [&](const auto& each) { return references.generations.contains(each.first); });
   std::set<GenerationId> building;
   for (const GenerationEntry& entry : generations) {
     if (entry.state == GenerationState::kBuilding) building.insert(entry.id);
@@ -508,6 +606,7 @@ Result<Store::Swept> Store::Sweep() {
     fs::remove_all(directory.path(), error);
     ++swept.directories;
   }
+  metrics_->Swept(swept.generations, swept.directories, swept.bytes);
   return swept;
 }
 

@@ -16,6 +16,7 @@
 #include "sync/catalog.h"
 #include "sync/generation.h"
 #include "sync/merge.h"
+#include "sync/store_metrics.h"
 #include "vellum/clock.h"
 #include "vellum/sync_store.h"
 
@@ -24,6 +25,14 @@ namespace vellum::sync {
 /// Everything that can be set about the data plane: what embedders may set too, and what else it needs.
 struct StoreOptions : SyncOptions {
   std::string data_dir;  ///< generations/, staging/ and trash/ are made in it.
+  std::uint64_t record_bytes_max = 64u << 20;      ///< Of one record, ids and message together; larger ones are refused.
+  std::size_t page_records_max = 10'000;           ///< Of one page of an answer; who asks for more gets as many.
+  std::uint64_t staging_bytes_max = 256ull << 30;  ///< With more in staging/ than this no writer or import may begin.
+  /// How long a generation that nothing refers to any more stays readable, for those who come back with a page token. A
+  /// process that nobody comes back to has no use for it; a server says kServedKeepS.
+  std::int64_t unreferenced_keep_s = 0;
+  static constexpr std::int64_t kServedKeepS = 600;
+  Metrics* metrics = nullptr;  ///< For vellum_sync_*; null: nobody looks. Must outlive the store.
   Clock* clock = SystemClock();
   Logger logger;
 };
@@ -74,6 +83,7 @@ class Store {
     const GenerationId id_;
     const LeaseId writer_;
     const std::string directory_;
+    const Clock::TimePoint began_;
     Fate fate_ = Fate::kAbandon;
   };
   Result<std::unique_ptr<Building>> Register();
@@ -85,14 +95,19 @@ class Store {
   struct Switch {
     SyncEntry entry;
     std::string operation;
+    /// The new generation has the same records as this one, and takes its place in the history instead of going in front.
+    GenerationId in_place_of = {};
   };
-  /// Makes the derived files a generation, seals it, and points the syncs at it, all or nothing. kAborted: a sync
-  /// changed meanwhile, or the writer was declared dead.
+  /// Makes the derived files a generation, seals it, and points the syncs at it, all or nothing; the syncs of `removed` are
+  /// forgotten in the same transaction, as they are given. kAborted: a sync changed meanwhile, or the writer was declared
+  /// dead.
   Result<std::shared_ptr<const Generation>> Publish(Building* building, Derived derived,
                                                     const std::vector<GenerationId>& parents,
-                                                    std::vector<Switch> switches);
-  /// Points syncs at a generation that exists and is sealed.
-  Status SwitchTo(const GenerationId& generation, std::vector<Switch> switches);
+                                                    std::vector<Switch> switches,
+                                                    const std::vector<SyncEntry>& removed = {});
+  /// Points syncs at a generation that exists and is sealed, forgetting those of `removed` in the same transaction.
+  Status SwitchTo(const GenerationId& generation, std::vector<Switch> switches,
+                  const std::vector<SyncEntry>& removed = {});
   /// Stores an open sync's row; `writer_bound`: it goes when the writer dies.
   Status PutOpen(SyncEntry* entry, const Building* building, bool writer_bound);
 
@@ -100,6 +115,14 @@ class Store {
   Result<SyncEntry> Rollback(std::string_view sync_id, const std::optional<GenerationId>& to);
   /// Forgets the sync, and sweeps.
   Status Delete(std::string_view sync_id);
+  /// Forgets the sync as it was read: kAborted if it has changed since or, with kRefuse, if a writer has it. Does not sweep.
+  enum class Writers : std::uint8_t { kIgnore, kRefuse };
+  Status Remove(const SyncEntry& entry, Writers writers = Writers::kIgnore);
+
+  /// kResourceExhausted, naming limit and flag, while staging/ holds more than staging_bytes_max. Cost: its files.
+  Status AdmitWriter() const;
+  /// Whether a writer that is alive has the open sync.
+  Result<bool> HasWriter(const SyncEntry& entry) const;
 
   /// A connector's scratch pad: keys and values beside a sync, outside its generations and their digest. Replaced as a
   /// whole; goes with the sync. `fill` is called with a function that takes the pairs in ascending order of keys.
@@ -112,11 +135,20 @@ class Store {
     std::uint64_t directories = 0;  ///< Staging and trash.
     std::uint64_t bytes = 0;
     std::uint64_t in_use = 0;       ///< Left for later: somebody reads them.
+    std::uint64_t waiting = 0;      ///< Left for later: nothing has referred to them for less than unreferenced_keep_s.
   };
   /// Deletes generations that nothing refers to and nobody reads, and what half-made ones left.
   Result<Swept> Sweep();
 
+  /// What a generation says of itself, without opening it. Read once; then from memory. kDataLoss: missing or damaged.
+  Result<std::shared_ptr<const GenerationInfo>> InfoOf(const GenerationId& id) const;
+
+  /// Where the store stands, for metrics and people. Reads the catalog, and GENERATION once per generation; looks at the size
+  /// of every file.
+  Result<StoreFacts> Survey() const;
+
   const StoreOptions& options() const { return options_; }
+  StoreMetrics& metrics() const { return *metrics_; }
   std::string GenerationPath(const GenerationId& id) const;
 
  private:
@@ -124,12 +156,18 @@ class Store {
   Status MakeDirectories();
   Status RetireEarlierWriters();
   Status MoveUnregisteredAside();
+  Status RemoveOrphanedSessions();
   Result<std::vector<GenerationEntry>> ListGenerations() const;
   Result<LeaseId> WriterLease();
   void RenewWriterLease();
   Result<std::vector<Catalog::Change::Put>> Switched(std::vector<Switch>* switches, const GenerationId& id,
                                                      const std::string& digest) const;
-  Status CommitSwitch(const Catalog::Change& change, const GenerationId& id, const std::vector<Switch>& switches);
+  Status CommitSwitch(Catalog::Change change, const GenerationId& id, const std::vector<Switch>& switches,
+                      const std::vector<SyncEntry>& removed);
+  void ForgetSessions(std::string_view sync_id);
+  void Evict() const VELLUM_REQUIRES(cache_mu_);
+  std::size_t Readers() const VELLUM_EXCLUDES(cache_mu_);
+  bool GraceEnded(const GenerationId& id) VELLUM_REQUIRES(switch_mu_);
   Status RemoveDirectory(const std::string& path, Swept* swept);
   std::string SessionsPath(std::string_view sync_id) const;
   Status SweepGeneration(const GenerationEntry& entry, Swept* swept);
@@ -139,6 +177,8 @@ class Store {
   const StoreOptions options_;
   Catalog* const catalog_;
   const storage::TableCache cache_;
+  const std::unique_ptr<StoreMetrics> metrics_;
+  bool opening_ = true;  ///< Until Open is done: nobody has read anything yet.
 
   mutable Mutex cache_mu_;
   struct CachedGeneration {
@@ -147,10 +187,17 @@ class Store {
   };
   mutable std::list<GenerationId> recency_ VELLUM_GUARDED_BY(cache_mu_);  // latest used first
   mutable std::unordered_map<GenerationId, CachedGeneration> open_ VELLUM_GUARDED_BY(cache_mu_);
+  /// Those that left the cache while somebody read them: a sweep must know, and whoever asks again gets the same one.
+  mutable std::unordered_map<GenerationId, std::weak_ptr<const Generation>> evicted_ VELLUM_GUARDED_BY(cache_mu_);
+  /// Contents of GENERATION, which never change.
+  mutable Mutex facts_mu_;
+  mutable std::unordered_map<GenerationId, std::shared_ptr<const GenerationInfo>> infos_ VELLUM_GUARDED_BY(facts_mu_);
 
   /// Held while references to existing generations are made or taken away, so that a sweep cannot come between. Taken
   /// before the others.
   Mutex switch_mu_;
+  /// Since when nothing refers to a generation, as the sweeps saw it.
+  std::unordered_map<GenerationId, Clock::TimePoint> unreferenced_ VELLUM_GUARDED_BY(switch_mu_);
 
   Mutex writer_mu_;
   LeaseId writer_ VELLUM_GUARDED_BY(writer_mu_) = 0;

@@ -13,6 +13,7 @@ Result<std::unique_ptr<SyncWriter>> SyncWriter::Begin(Store* store, SyncRun run,
     return InvalidArgument("a sync id has 1 to " + std::to_string(kSyncIdBytesMax) + " bytes, not " +
                            std::to_string(run.id.size()));
   }
+  VELLUM_TRY(store->AdmitWriter());
   VELLUM_ASSIGN_OR_RETURN(auto present, store->Find(run.id));
   if (present && if_exists == IfExists::kRefuse) {
     return FailedPrecondition("sync " + Printable(run.id) + " exists already");
@@ -48,7 +49,16 @@ Result<std::unique_ptr<SyncWriter>> SyncWriter::Resume(Store* store, std::string
       new SyncWriter(store, std::move(entry), std::move(building), std::move(staging)));
 }
 
-Status SyncWriter::Put(const RecordView& record) { return staging_->Put(record); }
+Status SyncWriter::Put(const RecordView& record) {
+  const std::size_t bytes = record.id.size() + record.type_id.size() + record.resource_id.size() +
+                            record.entitlement_id.size() + record.principal_type_id.size() + record.principal_id.size() +
+                            record.expansion.size() + record.data.size();
+  if (bytes > store_->options().record_bytes_max) {
+    return InvalidArgument("a record of " + std::to_string(bytes) + " bytes is above the limit of " +
+                           std::to_string(store_->options().record_bytes_max) + " (max-sync-record-bytes)");
+  }
+  return staging_->Put(record);
+}
 
 Status SyncWriter::Checkpoint(std::string_view token) {
   if (replaces_) return FailedPrecondition("a sync that replaces another cannot be checkpointed: it has no row of its own");

@@ -8,6 +8,7 @@
 #include "c1z/v3_header.h"
 #include "cli/output.h"
 #include "cli/sync_actions.h"
+#include "service/stores.h"
 #include "sync/codec.h"
 #include "sync/stamp_text.h"
 
@@ -208,7 +209,7 @@ Status MergeFiles(const SyncArguments& arguments) {
   if (!arguments.force && fs::exists(arguments.out)) {
     return FailedPrecondition(arguments.out + " exists already: --force replaces it");
   }
-  VELLUM_ASSIGN_OR_RETURN(const auto scratch, ScratchStore::Make(parent.string()));
+  VELLUM_ASSIGN_OR_RETURN(const auto scratch, service::ScratchStore::MakeBeside(parent.string()));
   sync::Store* const store = scratch->store();
   // The first file is the destination: its records are the incumbents, and its assets stay.
   std::string base;

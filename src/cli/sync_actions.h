@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/local_sync.h"
+#include "cli/printing.h"
 
 /// What `vellum sync …` and `vellum c1z …` do, apart from reading the command line. Each returns the exit code and prints
 /// what it has to say; errors go to standard error.

@@ -161,7 +161,8 @@ class RecordWriter : public sync::RecordSink {
   virtual Status Checkpoint(std::string_view token) = 0;
   /// The token of the last checkpoint, when resumed.
   virtual const std::string& token() const = 0;
-  virtual Result<SyncDescription> Seal(sync::Stamp ended_at) = 0;
+  /// Switches the sync to what was put. `ended_at` 0 leaves it unfinished, but readable.
+  virtual Result<SyncDescription> Seal(sync::Stamp ended_at, const sync::Work& work) = 0;
 };
 struct WriteRequest {
   sync::SyncRun run;
@@ -175,34 +176,30 @@ class SyncService {
  public:
   virtual ~SyncService() = default;
 
+  /// In the order of their catalog keys, without history_records: those cost an opening each.
   virtual Result<std::vector<SyncDescription>> ListSyncs() = 0;
   /// kNotFound: unknown.
   virtual Result<SyncDescription> DescribeSync(const std::string& sync_id) = 0;
 
-  virtual Result<ListOutcome> ListRecords(const ListRequest& request, const RecordVisitor& visit) = 0;
-  /// Principals that the grants which the query selects name: distinct, in order; those without a resource record
-  /// have only an identity.
-  virtual Result<ListOutcome> ListPrincipals(const ListRequest& request, const RecordVisitor& visit) = 0;
-  /// kNotFound: none. Several: all are visited, and it is for the caller to call that an error.
-  virtual Status FindRecords(const FindRequest& request, const RecordVisitor& visit) = 0;
-  virtual Result<sync::AccessSummary> Access(const AccessRequest& request, const AccessVisitor& visit) = 0;
-  virtual Result<sync::DiffSummary> Diff(const DiffRequest& request, const DiffVisitor& visit, const sync::Work& work) = 0;
-
+  /// All syncs of a file, or those that the options name, one switch each. Stops at the first that fails; those before it are in.
   virtual Result<std::vector<c1z::ImportedSync>> Import(const std::string& path, const c1z::ImportOptions& options,
                                                         const sync::Work& work) = 0;
+  /// One file of all of them, there whole or not at all.
   virtual Result<c1z::ExportReport> Export(const std::vector<std::string>& sync_ids, const std::string& path,
                                            const c1z::WriteOptions& options, const sync::Work& work) = 0;
+  /// kFailedPrecondition if another writer has the sync, or it exists and neither replace nor resume is asked for. The writer must
+  /// go before the service.
   virtual Result<std::unique_ptr<RecordWriter>> Write(const WriteRequest& request) = 0;
 
+  /// What the merge made obsolete is swept afterwards. A destination that it had to make goes again if it fails.
   virtual Result<MergeReport> Merge(const MergeRequest& request, const sync::Work& work) = 0;
+  /// Makes the sync exactly what it is in `from`. kFailedPrecondition if that would empty one that exists, unless allow_empty.
   virtual Result<CompactReport> Compact(const CompactRequest& request, const sync::Work& work) = 0;
   virtual Result<SyncDescription> Rollback(const std::string& sync_id, const std::optional<sync::GenerationId>& to) = 0;
   virtual Status Delete(const std::string& sync_id) = 0;
+  /// Damage that keeps it from being opened is a problem of the report too.
   virtual Result<sync::VerifyReport> Verify(const std::string& sync_id, const sync::Work& work) = 0;
-  virtual Result<RepairReport> Repair(const std::string& sync_id, const sync::Work& work) = 0;
   virtual Result<sync::Store::Swept> Sweep() = 0;
-  virtual Result<RetainReport> Retain(const RetainRequest& request, const sync::Work& work) = 0;
-  virtual Result<RollupReport> Rollup(const RollupRequest& request, const sync::Work& work) = 0;
 };
 
 }  // namespace vellum::service

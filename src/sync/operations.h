@@ -24,6 +24,7 @@ class SyncWriter final : public RecordSink {
                                                    IfExists if_exists = IfExists::kRefuse);
   /// Goes on with an open sync from its last checkpoint. kFailedPrecondition if another writer has it.
   static Result<std::unique_ptr<SyncWriter>> Resume(Store* store, std::string_view sync_id);
+  ~SyncWriter() override;
 
   Status Put(const RecordView& record) override;
   /// Makes everything so far survive, and the sync with it: it stays in the catalog as open.
@@ -47,6 +48,8 @@ class SyncWriter final : public RecordSink {
   std::optional<Derived> derived_;
   /// Replacing a sync that exists: its row stays as it is until the switch.
   bool replaces_ = false;
+  /// The row is there only because of this writer: without a checkpoint it goes with it.
+  bool row_is_mine_ = false;
 };
 
 struct ReplaceOutcome {

@@ -354,6 +354,29 @@ void Store::Release(const Building& building) {
   catalog_->Commit(change).IgnoreError("the registration goes with the writer's lease");
 }
 
+Store::Scratch::Scratch(Store* store, std::string name, std::string path)
+    : store_(store), name_(std::move(name)), path_(std::move(path)) {}
+
+Store::Scratch::~Scratch() {
+  std::error_code error;
+  fs::remove_all(path_, error);  // what is left of it is swept
+  MutexLock lock(&store_->scratch_mu_);
+  store_->scratch_.erase(name_);
+}
+
+Result<std::unique_ptr<Store::Scratch>> Store::MakeScratch() {
+  const std::string name = "scratch-" + NewKsuid(options_.clock);
+  {
+    MutexLock lock(&scratch_mu_);
+    scratch_.insert(name);
+  }
+  std::unique_ptr<Scratch> scratch(new Scratch(this, name, options_.data_dir + "/staging/" + name));
+  std::error_code error;
+  fs::create_directory(scratch->path(), error);
+  if (error) return Failed("cannot make " + scratch->path(), error);
+  return scratch;
+}
+
 // ---- switching ---------------------------------------------------------------------------------------------------
 
 Result<std::vector<Catalog::Change::Put>> Store::Switched(std::vector<Switch>* switches, const GenerationId& id,
@@ -488,6 +511,13 @@ Status Store::PutOpen(SyncEntry* entry, const Building* building, bool writer_bo
   return {};
 }
 
+Status Store::ForgetOpen(const SyncEntry& entry) {
+  Catalog::Change change;
+  change.expect.push_back({SyncKey(entry.run.id), entry.mod_revision});
+  change.remove.push_back(SyncKey(entry.run.id));
+  return catalog_->Commit(change);
+}
+
 Result<SyncEntry> Store::Rollback(std::string_view sync_id, const std::optional<GenerationId>& to) {
   VELLUM_ASSIGN_OR_RETURN(SyncEntry entry, Get(sync_id));
   if (entry.history.size() < 2 && !to) {
@@ -583,8 +613,15 @@ Status Store::SweepGeneration(const GenerationEntry& entry, Swept* swept) {
 Result<Store::Swept> Store::Sweep() {
   Swept swept;
   MutexLock lock(&switch_mu_);
-  VELLUM_ASSIGN_OR_RETURN(const auto syncs, List());
+  // In this order, because others register and write meanwhile: a directory that is there now was registered before it was
+  // made, and an open sync is stored before its writer lets the registration go.
+  std::error_code error;
+  std::vector<std::string> staged;
+  for (const auto& directory : fs::directory_iterator(options_.data_dir + "/staging", error)) {
+    staged.push_back(directory.path().filename().string());
+  }
   VELLUM_ASSIGN_OR_RETURN(const auto generations, ListGenerations());
+  VELLUM_ASSIGN_OR_RETURN(const auto syncs, List());
   const References references = Referenced(syncs);
   std::erase_if(unreferenced_, [&](const auto& each) { return references.generations.contains(each.first); });
   std::set<GenerationId> building;
@@ -593,12 +630,14 @@ Result<Store::Swept> Store::Sweep() {
     if (entry.state == GenerationState::kBuilding || references.generations.contains(entry.id)) continue;
     VELLUM_TRY(SweepGeneration(entry, &swept));
   }
-  std::error_code error;
-  for (const auto& directory : fs::directory_iterator(options_.data_dir + "/staging", error)) {
+  for (const std::string& name : staged) {
     // Also of a generation that is sealed: its writer died between the switch and tidying up.
-    const std::string name = directory.path().filename().string();
     if (building.contains(name) || references.staging.contains(name)) continue;
-    VELLUM_TRY(RemoveDirectory(directory.path().string(), &swept));
+    {
+      MutexLock scratch(&scratch_mu_);
+      if (scratch_.contains(name)) continue;
+    }
+    VELLUM_TRY(RemoveDirectory(options_.data_dir + "/staging/" + name, &swept));
     ++swept.directories;
   }
   for (const auto& directory : fs::directory_iterator(options_.data_dir + "/trash", error)) {

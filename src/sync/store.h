@@ -5,6 +5,7 @@
 #include <list>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -110,6 +111,8 @@ class Store {
                   const std::vector<SyncEntry>& removed = {});
   /// Stores an open sync's row; `writer_bound`: it goes when the writer dies.
   Status PutOpen(SyncEntry* entry, const Building* building, bool writer_bound);
+  /// Takes an open sync's row away again, if it is still the one that `entry` was stored as.
+  Status ForgetOpen(const SyncEntry& entry);
 
   /// Points the sync at an earlier generation of its history: the one before the present, or the one named.
   Result<SyncEntry> Rollback(std::string_view sync_id, const std::optional<GenerationId>& to);
@@ -129,6 +132,25 @@ class Store {
   using PutPair = std::function<Status(std::string_view key, std::string_view value)>;
   Status WriteSessions(std::string_view sync_id, const std::function<Status(const PutPair&)>& fill);
   Status ReadSessions(std::string_view sync_id, const PutPair& visit) const;
+
+  /// A directory to work in, on the file system of the generations: copies of files that come in, syncs that are read only to be
+  /// taken over. Goes with this object, with all that is in it; no sweep touches it before. One that a crash leaves behind is
+  /// swept. The store must outlive it.
+  class Scratch {
+   public:
+    ~Scratch();
+    Scratch(const Scratch&) = delete;
+    Scratch& operator=(const Scratch&) = delete;
+    const std::string& path() const { return path_; }
+
+   private:
+    friend class Store;
+    Scratch(Store* store, std::string name, std::string path);
+    Store* const store_;
+    const std::string name_;
+    const std::string path_;
+  };
+  Result<std::unique_ptr<Scratch>> MakeScratch();
 
   struct Swept {
     std::uint64_t generations = 0;
@@ -198,6 +220,9 @@ class Store {
   Mutex switch_mu_;
   /// Since when nothing refers to a generation, as the sweeps saw it.
   std::unordered_map<GenerationId, Clock::TimePoint> unreferenced_ VELLUM_GUARDED_BY(switch_mu_);
+
+  Mutex scratch_mu_;  // taken after switch_mu_
+  std::set<std::string> scratch_ VELLUM_GUARDED_BY(scratch_mu_);  // names in staging/ that are in use
 
   Mutex writer_mu_;
   LeaseId writer_ VELLUM_GUARDED_BY(writer_mu_) = 0;

@@ -35,6 +35,7 @@ Result<std::unique_ptr<SyncWriter>> SyncWriter::Begin(Store* store, SyncRun run,
   std::unique_ptr<SyncWriter> writer(
       new SyncWriter(store, std::move(entry), std::move(building), std::move(staging)));
   writer->replaces_ = replaces;
+  writer->row_is_mine_ = !replaces;
   return writer;
 }
 
@@ -47,6 +48,10 @@ Result<std::unique_ptr<SyncWriter>> SyncWriter::Resume(Store* store, std::string
   VELLUM_ASSIGN_OR_RETURN(auto staging, Staging::Resume({building->directory(), store->options().memory_bytes}));
   return std::unique_ptr<SyncWriter>(
       new SyncWriter(store, std::move(entry), std::move(building), std::move(staging)));
+}
+
+SyncWriter::~SyncWriter() {
+  if (row_is_mine_) store_->ForgetOpen(entry_).IgnoreError("it goes with the writer's lease at the latest");
 }
 
 Status SyncWriter::Put(const RecordView& record) {
@@ -66,6 +71,7 @@ Status SyncWriter::Checkpoint(std::string_view token) {
   entry_.run.token = std::string(token);
   VELLUM_TRY(store_->PutOpen(&entry_, building_.get(), /*writer_bound=*/false));
   building_->Keep();
+  row_is_mine_ = false;
   return {};
 }
 
@@ -79,7 +85,10 @@ Result<Sum128> SyncWriter::Build(const Work& work) {
 Result<std::shared_ptr<const Generation>> SyncWriter::Seal(Stamp ended_at, std::string operation, const Work& work) {
   if (!derived_) VELLUM_TRY(Build(work).error());
   entry_.run.ended_at = ended_at;
-  return store_->Publish(building_.get(), *std::move(derived_), {}, {{entry_, std::move(operation)}});
+  auto published = store_->Publish(building_.get(), *std::move(derived_), {}, {{entry_, std::move(operation)}});
+  // Where nobody knows whether the switch happened the row is left alone; in all others it is the sealed sync's, or still ours.
+  if (published.ok() || published.error().maybe_applied()) row_is_mine_ = false;
+  return published;
 }
 
 }  // namespace vellum::sync

@@ -1,13 +1,9 @@
-#include "cli/local_sync.h"
+#include "cli/printing.h"
 
 #include <unistd.h>
 
-#include <cerrno>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "cli/output.h"
@@ -33,43 +29,6 @@ std::string CsvCell(const std::string& cell) {
 }
 
 }  // namespace
-
-Result<std::unique_ptr<LocalSyncs>> LocalSyncs::Open(const std::string& data_dir, bool create_if_missing) {
-  std::unique_ptr<LocalSyncs> local(new LocalSyncs());
-  kv::EngineOptions engine;
-  engine.data_dir = data_dir;
-  engine.create_if_missing = create_if_missing;
-  VELLUM_ASSIGN_OR_RETURN(local->engine_, kv::Engine::Open(std::move(engine)));
-  local->catalog_ = std::make_unique<sync::KvCatalog>(local->engine_.get());
-  sync::StoreOptions store;
-  store.data_dir = data_dir;
-  VELLUM_ASSIGN_OR_RETURN(local->store_, sync::Store::Open(std::move(store), local->catalog_.get()));
-  return local;
-}
-
-LocalSyncs::~LocalSyncs() {
-  store_.reset();
-  if (engine_) engine_->Stop().IgnoreError("what was acknowledged is durable");
-}
-
-Result<std::unique_ptr<ScratchStore>> ScratchStore::Make(const std::string& beside) {
-  std::unique_ptr<ScratchStore> scratch(new ScratchStore());
-  std::string path = (beside.empty() ? std::string(".") : beside) + "/.vellum-scratch-XXXXXX";
-  if (::mkdtemp(path.data()) == nullptr) {
-    return FailedPrecondition("cannot make a scratch directory in " + beside + ": " + std::strerror(errno));
-  }
-  scratch->directory_ = path;
-  sync::StoreOptions options;
-  options.data_dir = path;
-  VELLUM_ASSIGN_OR_RETURN(scratch->store_, sync::Store::Open(std::move(options), &scratch->catalog_));
-  return scratch;
-}
-
-ScratchStore::~ScratchStore() {
-  store_.reset();
-  std::error_code error;
-  std::filesystem::remove_all(directory_, error);
-}
 
 Progress::Progress(std::string what) : what_(std::move(what)), shown_(::isatty(STDERR_FILENO) == 1) {
   g_cancelled.store(false);

@@ -8,43 +8,9 @@
 #include <string_view>
 #include <vector>
 
-#include "kv/engine.h"
-#include "sync/kv_catalog.h"
-#include "sync/memory_catalog.h"
 #include "sync/operations.h"
 
 namespace vellum::cli {
-
-/// A data directory that this process has for itself: the metadata plane and the syncs in it.
-class LocalSyncs {
- public:
-  /// kFailedPrecondition naming the directory if a server or another tool holds it.
-  static Result<std::unique_ptr<LocalSyncs>> Open(const std::string& data_dir, bool create_if_missing);
-  ~LocalSyncs();
-  sync::Store* store() const { return store_.get(); }
-
- private:
-  LocalSyncs() = default;
-  std::unique_ptr<kv::Engine> engine_;
-  std::unique_ptr<sync::KvCatalog> catalog_;
-  std::unique_ptr<sync::Store> store_;
-};
-
-/// A store for the time of one command, in a directory of its own that goes with it.
-class ScratchStore {
- public:
-  /// Under `beside`, so that files can be linked to where they are going.
-  static Result<std::unique_ptr<ScratchStore>> Make(const std::string& beside);
-  ~ScratchStore();
-  sync::Store* store() const { return store_.get(); }
-  const std::string& directory() const { return directory_; }
-
- private:
-  ScratchStore() = default;
-  std::string directory_;
-  sync::MemoryCatalog catalog_;
-  std::unique_ptr<sync::Store> store_;
-};
 
 /// Follows long work: a counting line on standard error if that is a terminal, nothing otherwise. Ctrl-C cancels the work; a
 /// second one ends the program. One at a time.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -7,7 +8,7 @@
 #include "vellum/status.h"
 
 /// What a .c1z file is wrapped in. v1: five bytes and a zstd stream that holds a SQLite database. v3: five bytes, a
-/// manifest, and a payload that this room does not read.
+/// manifest, and a payload that v3/ reads.
 namespace vellum::c1z {
 
 /// Bounds on what a file may make us do. Each default stands here and nowhere else.
@@ -18,6 +19,11 @@ struct ReadLimits {
   std::uint64_t decoded_bytes_free = 64u << 20;
   int window_log_max = 27;                        ///< zstd's window: 128 MiB.
   std::uint32_t manifest_bytes_max = 16u << 20;   ///< v3.
+  /// v3: everything that reading one file holds in memory at once. With what a process needs beside it: 256 MiB.
+  std::uint64_t memory_bytes_max = 224u << 20;
+  std::uint64_t block_bytes_max = 256u << 20;     ///< v3: one block of a table, decompressed.
+  std::uint64_t entries_max = 4'000'000'000;      ///< v3: rows of tables that are looked at, records or not.
+  std::chrono::milliseconds time_max{0};          ///< v3: from opening on; 0: no limit.
 };
 
 enum class Format : std::uint8_t { kV1, kV3 };

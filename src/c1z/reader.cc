@@ -3,7 +3,7 @@
 #include <tuple>
 
 #include "c1z/v1_reader.h"
-#include "c1z/v3_header.h"
+#include "c1z/v3/reader.h"
 
 namespace vellum::c1z {
 namespace {
@@ -14,7 +14,10 @@ bool IsCompactable(const std::string& type) { return type == "full" || type == "
 
 Result<std::unique_ptr<Reader>> OpenReader(const std::string& path, const OpenOptions& options) {
   VELLUM_ASSIGN_OR_RETURN(const Format format, DetectFormat(path));
-  if (format == Format::kV3) return Unimplemented(path + ": " + kV3NotReadable);
+  if (format == Format::kV3) {
+    VELLUM_ASSIGN_OR_RETURN(auto reader, v3::V3Reader::Open(path, options));
+    return std::unique_ptr<Reader>(std::move(reader));
+  }
   VELLUM_ASSIGN_OR_RETURN(auto reader, V1Reader::Open(path, options));
   return std::unique_ptr<Reader>(std::move(reader));
 }

@@ -71,6 +71,17 @@ class Reader {
 
   /// Rows that belong to no sync: they are never read.
   virtual Result<std::uint64_t> CountOrphans() = 0;
+
+  /// Checks what reading the records leaves unread. Cost: the whole file.
+  virtual Status CheckRest() { return {}; }
+  /// What is odd about the file and no reason to refuse it, for people. Grows with what is read.
+  const std::vector<std::string>& warnings() const { return warnings_; }
+
+ protected:
+  void Warn(std::string warning) { warnings_.push_back(std::move(warning)); }
+
+ private:
+  std::vector<std::string> warnings_;
 };
 
 /// Opens a file of whichever format it has. Errors as DetectFormat, then as the format's reader.

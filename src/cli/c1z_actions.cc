@@ -5,7 +5,7 @@
 #include "base/bytes.h"
 #include "c1z/record_json.h"
 #include "c1z/transfer.h"
-#include "c1z/v3_header.h"
+#include "c1z/v3/header.h"
 #include "cli/output.h"
 #include "cli/sync_actions.h"
 #include "service/stores.h"
@@ -45,8 +45,8 @@ c1z::Reader::Invalid InvalidRows(const SyncArguments& arguments) {
 Status PrintInfo(const std::string& path, const SyncArguments& arguments, RowPrinter* rows) {
   VELLUM_ASSIGN_OR_RETURN(const c1z::Format format, c1z::DetectFormat(path));
   if (format == c1z::Format::kV3) {
-    VELLUM_ASSIGN_OR_RETURN(const c1z::V3Header header, c1z::ReadV3Header(path, {}));
-    for (const c1z::V3Sync& sync : header.syncs) {
+    VELLUM_ASSIGN_OR_RETURN(const c1z::v3::Header header, c1z::v3::ReadHeader(path, {}));
+    for (const c1z::v3::HeaderSync& sync : header.syncs) {
       rows->Row({path, "v3 (" + header.engine + ")", sync.run.id, sync.run.type, TimeText(sync.run.started_at),
                  TimeText(sync.run.ended_at), sync.run.parent_id});
     }
@@ -86,8 +86,8 @@ Status PrintV1Stats(const std::string& path, const SyncArguments& arguments, Row
 Status PrintStats(const std::string& path, const SyncArguments& arguments, RowPrinter* rows) {
   VELLUM_ASSIGN_OR_RETURN(const c1z::Format format, c1z::DetectFormat(path));
   if (format == c1z::Format::kV1) return PrintV1Stats(path, arguments, rows);
-  VELLUM_ASSIGN_OR_RETURN(const c1z::V3Header header, c1z::ReadV3Header(path, {}));
-  for (const c1z::V3Sync& sync : header.syncs) {
+  VELLUM_ASSIGN_OR_RETURN(const c1z::v3::Header header, c1z::v3::ReadHeader(path, {}));
+  for (const c1z::v3::HeaderSync& sync : header.syncs) {
     for (int type = 0; type < sync::kRecordTypes; ++type) {
       rows->Row({path, sync.run.id, std::string(c1z::RecordTypeName(static_cast<RecordType>(type))),
                  std::to_string(sync.records[static_cast<std::size_t>(type)]), ""});

@@ -76,6 +76,10 @@ Result<std::vector<ImportedSync>> ImportFile(sync::Store* store, const std::stri
                                    [&wanted](const FileSync& sync) { return sync.run.id == wanted; });
     if (!known) return NotFound(path + " has no sync " + Printable(wanted));
   }
+  if (reader->syncs().empty() && reader->format() == Format::kV3) {
+    VELLUM_ASSIGN_OR_RETURN(const std::uint64_t orphans, reader->CountOrphans());
+    return FailedPrecondition(path + " holds no sync: its " + std::to_string(orphans) + " records belong to none");
+  }
   std::string connector = options.connector;
   if (connector.empty()) {
     connector = std::filesystem::path(path).filename().string();
@@ -89,6 +93,8 @@ Result<std::vector<ImportedSync>> ImportFile(sync::Store* store, const std::stri
     }
     auto one = ImportSync(store, reader.get(), source, connector, options, work, &done);
     if (!one.ok()) return std::move(one).error().WithContext(path);
+    one->format = reader->format();
+    if (imported.empty()) one->warnings = reader->warnings();
     imported.push_back(*std::move(one));
   }
   return imported;

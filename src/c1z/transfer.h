@@ -23,6 +23,8 @@ struct ImportOptions {
 };
 
 struct ImportedSync {
+  Format format = Format::kV1;  ///< Of the file.
+  std::vector<std::string> warnings;  ///< The reader's: odd things, for people.
   std::string id;
   std::string type;
   bool unchanged = false;  ///< Was there already, with the same contents.
@@ -33,7 +35,8 @@ struct ImportedSync {
   double seconds = 0;
 };
 
-/// Imports the syncs of a file, one switch each. Stops at the first that fails; those before it are in.
+/// Imports the syncs of a file, one switch each. Stops at the first that fails; those before it are in. kFailedPrecondition for
+/// a v3 file without a sync.
 Result<std::vector<ImportedSync>> ImportFile(sync::Store* store, const std::string& path, const ImportOptions& options,
                                              const sync::Work& work);
 

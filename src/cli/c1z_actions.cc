@@ -61,9 +61,12 @@ Status PrintInfo(const std::string& path, const SyncArguments& arguments, RowPri
 }
 
 /// Counts by reading every row: what the file's cached statistics say is not to be trusted.
-Status PrintV1Stats(const std::string& path, const SyncArguments& arguments, RowPrinter* rows) {
+Status PrintCountedStats(const std::string& path, const SyncArguments& arguments, RowPrinter* rows) {
   VELLUM_ASSIGN_OR_RETURN(const auto reader, OpenFile(path, arguments));
-  for (const c1z::FileSync& sync : reader->syncs()) {
+  std::vector<c1z::FileSync> syncs = reader->syncs();
+  // Records of a v3 file without a sync run are shown although they belong to nothing.
+  if (syncs.empty() && reader->format() == c1z::Format::kV3) syncs.emplace_back();
+  for (const c1z::FileSync& sync : syncs) {
     if (!arguments.sync.empty() && sync.run.id != arguments.sync) continue;
     for (int type = 0; type < sync::kRecordTypes; ++type) {
       std::uint64_t records = 0;
@@ -85,9 +88,11 @@ Status PrintV1Stats(const std::string& path, const SyncArguments& arguments, Row
 
 Status PrintStats(const std::string& path, const SyncArguments& arguments, RowPrinter* rows) {
   VELLUM_ASSIGN_OR_RETURN(const c1z::Format format, c1z::DetectFormat(path));
-  if (format == c1z::Format::kV1) return PrintV1Stats(path, arguments, rows);
+  if (format == c1z::Format::kV1) return PrintCountedStats(path, arguments, rows);
   VELLUM_ASSIGN_OR_RETURN(const c1z::v3::Header header, c1z::v3::ReadHeader(path, {}));
+  if (header.syncs.empty()) return PrintCountedStats(path, arguments, rows);
   for (const c1z::v3::HeaderSync& sync : header.syncs) {
+    if (!arguments.sync.empty() && sync.run.id != arguments.sync) continue;
     for (int type = 0; type < sync::kRecordTypes; ++type) {
       rows->Row({path, sync.run.id, std::string(c1z::RecordTypeName(static_cast<RecordType>(type))),
                  std::to_string(sync.records[static_cast<std::size_t>(type)]), ""});
@@ -270,6 +275,7 @@ int C1zVerify(const SyncArguments& arguments) {
   int code = kDone;
   for (const std::string& file : arguments.files) {
     c1z::ReadReport report;
+    std::vector<std::string> warnings;
     const Status read = [&]() -> Status {
       VELLUM_ASSIGN_OR_RETURN(const auto reader, OpenFile(file, arguments));
       for (const c1z::FileSync& sync : reader->syncs()) {
@@ -281,7 +287,9 @@ int C1zVerify(const SyncArguments& arguments) {
       }
       VELLUM_ASSIGN_OR_RETURN(const std::uint64_t orphans, reader->CountOrphans());
       if (orphans > 0) report.invalid["rows of no sync run"] += orphans;
-      return {};
+      const Status rest = reader->CheckRest();
+      warnings = reader->warnings();
+      return rest;
     }();
     if (read.code() == Code::kUnimplemented || read.code() == Code::kNotFound) return FailWith(read);
     const bool sound = read.ok() && report.invalid.empty();
@@ -290,6 +298,7 @@ int C1zVerify(const SyncArguments& arguments) {
     for (const auto& [reason, rows] : report.invalid) {
       std::printf("  %llu rows: %s\n", static_cast<unsigned long long>(rows), reason.c_str());
     }
+    for (const std::string& warning : warnings) std::printf("  %s\n", warning.c_str());
     if (!sound) code = kFound;
   }
   return code;

@@ -75,7 +75,8 @@ void PrintImported(const std::string& file, const c1z::ImportedSync& sync, const
     std::printf("  %llu expansions were moved out of grants' annotations\n",
                 static_cast<unsigned long long>(sync.report.expansions_moved));
   }
-  if (!sync.unchanged) std::printf("  stamps were read as %s\n", arguments.zone.c_str());
+  for (const std::string& warning : sync.warnings) std::printf("  %s\n", warning.c_str());
+  if (!sync.unchanged && sync.format == c1z::Format::kV1) std::printf("  stamps were read as %s\n", arguments.zone.c_str());
 }
 
 Result<c1z::ImportOptions> ImportOptionsOf(const SyncArguments& arguments) {

@@ -1,5 +1,7 @@
 #include "storage/fault_file_system.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <array>
 #include <filesystem>
@@ -8,6 +10,7 @@
 #include <map>
 #include <optional>
 #include <random>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -25,7 +28,22 @@ using rocksdb::IOStatus;
 
 constexpr std::uint64_t kSectorBytes = 512;
 
-std::string ParentOf(const std::string& path) { return fs::path(path).parent_path().string(); }
+std::string WithoutSlash(const std::string& path) {
+  return path.size() > 1 && path.ends_with('/') ? path.substr(0, path.size() - 1) : path;
+}
+
+std::string ParentOf(const std::string& path) { return fs::path(WithoutSlash(path)).parent_path().string(); }
+std::string LeafOf(const std::string& path) { return fs::path(WithoutSlash(path)).filename().string(); }
+
+/// Whether `path` is `directory` or lies in it.
+bool IsWithin(const std::string& path, const std::string& directory) {
+  return path.starts_with(directory) && (path.size() == directory.size() || path[directory.size()] == '/');
+}
+
+bool IsSealed(const std::string& path) {
+  struct stat stat {};
+  return ::stat(path.c_str(), &stat) == 0 && S_ISREG(stat.st_mode) && (stat.st_mode & 0222) == 0;
+}
 
 std::string Slurp(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
@@ -33,16 +51,24 @@ std::string Slurp(const std::string& path) {
 }
 
 void Spill(const std::string& path, const std::string& bytes) {
+  std::error_code ignored;
+  if (IsSealed(path)) fs::permissions(path, fs::perms::owner_write, fs::perm_options::add, ignored);
   std::ofstream(path, std::ios::binary | std::ios::trunc).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
+/// A directory, whatever it is called: names that changed in it are known by it, so that they are found again after it was
+/// renamed.
+using DirectoryId = std::size_t;
+
 /// A change of a directory that its next sync makes durable.
 struct NameChange {
-  enum class Kind { kCreated, kCreatedDirectory, kRenamed, kDeleted };
+  enum class Kind { kCreated, kCreatedDirectory, kRenamed, kDeleted, kDeletedDirectory };
   Kind kind;
-  std::string name;
-  std::string target;   // kRenamed: the new name
-  std::optional<std::string> replaced;  // what `target` (kRenamed) or `name` (the others) held before, durable bytes
+  DirectoryId directory;  // kRenamed: of the new name
+  std::string name;       // kRenamed: the new one
+  DirectoryId old_directory = 0;        // kRenamed
+  std::string old_name = {};            // kRenamed
+  std::optional<std::string> replaced = {};  // what the name held before, durable bytes
 };
 
 /// What is known of one file's data.
@@ -61,6 +87,7 @@ class FaultState {
 
   /// Asked before each operation.
   Verdict Begin(Operation operation, const std::string& path, std::size_t bytes = 0) {
+    Tell(operation, FaultFileSystem::Moment::kBefore, path);
     MutexLock lock(&mu_);
     ++counts_[static_cast<std::size_t>(operation)];
     if (operation == Operation::kSync && power_left_.has_value() && --*power_left_ == 0) {
@@ -72,6 +99,7 @@ class FaultState {
         path.find(fault_->name_contains) != std::string::npos && ++matched_ >= fault_->nth &&
         (fault_->forever || matched_ == fault_->nth)) {
       ++faults_;
+      if (fault_->impossible) return {IOStatus::NotSupported("injected", path), 0};
       const std::size_t allowed = fault_->half_done ? bytes / 2 : 0;
       return {fault_->no_space ? IOStatus::NoSpace("injected", path) : IOStatus::IOError("injected", path), allowed};
     }
@@ -128,64 +156,108 @@ class FaultState {
   void Created(const std::string& path, std::optional<std::string> replaced) {
     MutexLock lock(&mu_);
     if (replaced.has_value()) replaced = DurablePart(path, *std::move(replaced));
-    changes_[ParentOf(path)].push_back({NameChange::Kind::kCreated, path, "", std::move(replaced)});
-    data_[path] = {};
+    Changed({NameChange::Kind::kCreated, DirectoryOf(path), LeafOf(path), 0, {}, std::move(replaced)}, path);
+    data_[path] = std::make_shared<FileData>();
   }
   void CreatedDirectory(const std::string& path) {
     MutexLock lock(&mu_);
-    changes_[ParentOf(path)].push_back({NameChange::Kind::kCreatedDirectory, path, "", std::nullopt});
+    Changed({NameChange::Kind::kCreatedDirectory, DirectoryOf(path), LeafOf(path)}, WithoutSlash(path));
   }
-  void Deleted(const std::string& path, std::string bytes) {
+  void Linked(const std::string& path, const std::string& target) {
     MutexLock lock(&mu_);
-    if (free_bytes_.has_value()) *free_bytes_ += bytes.size();
-    changes_[ParentOf(path)].push_back({NameChange::Kind::kDeleted, path, "", DurablePart(path, std::move(bytes))});
+    Changed({NameChange::Kind::kCreated, DirectoryOf(target), LeafOf(target)}, target);
+    // Two names of one file: what one of them has synced, the other one has too.
+    if (const auto known = data_.find(path); known != data_.end()) data_[target] = known->second;
+  }
+  void Deleted(const std::string& path, std::string bytes, bool last_name) {
+    MutexLock lock(&mu_);
+    if (free_bytes_.has_value() && last_name) *free_bytes_ += bytes.size();
+    changes_.push_back({NameChange::Kind::kDeleted, DirectoryOf(path), LeafOf(path), 0, {}, DurablePart(path, std::move(bytes))});
     data_.erase(path);
+  }
+  void DeletedDirectory(const std::string& path) {
+    MutexLock lock(&mu_);
+    changes_.push_back({NameChange::Kind::kDeletedDirectory, DirectoryOf(path), LeafOf(path)});
   }
   void Renamed(const std::string& path, const std::string& target, std::optional<std::string> replaced) {
     MutexLock lock(&mu_);
     if (replaced.has_value()) replaced = DurablePart(target, *std::move(replaced));
-    changes_[ParentOf(target)].push_back({NameChange::Kind::kRenamed, path, target, std::move(replaced)});
+    Changed({NameChange::Kind::kRenamed, DirectoryOf(target), LeafOf(target), DirectoryOf(path), LeafOf(path),
+             std::move(replaced)}, target);
     data_.erase(target);
-    if (auto known = data_.extract(path); !known.empty()) {
-      known.key() = target;
-      data_.insert(std::move(known));
-    }
+    Move(path, target);
   }
   void Synced(const std::string& path, std::uint64_t bytes) {
     MutexLock lock(&mu_);
-    FileData& data = data_[path];
+    auto& data = data_[path];
+    if (!data) data = std::make_shared<FileData>();
     // A slower sync that began earlier does not take back what a later one made durable.
-    data.durable_bytes = std::max(data.durable_bytes, bytes);
-    data.cut.clear();
+    data->durable_bytes = std::max(data->durable_bytes, bytes);
+    data->cut.clear();
   }
   void SyncedDirectory(const std::string& path) {
     MutexLock lock(&mu_);
-    changes_.erase(path.ends_with('/') ? path.substr(0, path.size() - 1) : path);
+    const DirectoryId directory = IdOf(WithoutSlash(path));
+    std::erase_if(changes_, [directory](const NameChange& change) { return change.directory == directory; });
   }
   /// A file that was there before counts as durable from its first change on.
   void Opened(const std::string& path, std::uint64_t bytes) {
     MutexLock lock(&mu_);
-    data_.try_emplace(path, FileData{bytes, ""});
+    data_.try_emplace(path, std::make_shared<FileData>(FileData{bytes, ""}));
   }
   void Truncated(const std::string& path, const std::string& before, std::uint64_t bytes) {
     MutexLock lock(&mu_);
-    FileData& data = data_.try_emplace(path, FileData{before.size(), ""}).first->second;
-    if (bytes >= data.durable_bytes) return;
-    data.cut = before.substr(bytes, data.durable_bytes - bytes) + data.cut;
-    data.durable_bytes = bytes;
+    auto& data = data_.try_emplace(path, std::make_shared<FileData>(FileData{before.size(), ""})).first->second;
+    if (bytes >= data->durable_bytes) return;
+    data->cut = before.substr(bytes, data->durable_bytes - bytes) + data->cut;
+    data->durable_bytes = bytes;
+  }
+
+  void SetObserver(FaultFileSystem::Observer observer) { observer_ = std::move(observer); }
+  void Tell(Operation operation, FaultFileSystem::Moment moment, const std::string& path) const {
+    if (observer_) observer_(operation, moment, path);
+  }
+  /// Called before a file is opened for writing or cut.
+  void CheckNotSealed(const std::string& path) {
+    if (!IsSealed(path)) return;
+    MutexLock lock(&mu_);
+    violations_.push_back(path);
+  }
+  std::vector<std::string> violations() const {
+    MutexLock lock(&mu_);
+    return violations_;
+  }
+  bool Made(const std::string& path) const {
+    MutexLock lock(&mu_);
+    return made_.contains(path);
   }
 
   void DropUnsynced(FaultFileSystem::Leftover leftover, std::uint64_t seed) {
     MutexLock lock(&mu_);
     std::mt19937_64 random(seed);
-    for (auto& [path, data] : data_) DropData(path, data, leftover, &random);
-    for (auto& [directory, changes] : changes_) {
-      const std::size_t kept =
-          leftover == FaultFileSystem::Leftover::kNothing ? 0 : random() % (changes.size() + 1);
-      for (std::size_t index = changes.size(); index > kept; --index) Undo(changes[index - 1]);
+    std::set<const FileData*> done;
+    for (const auto& [path, data] : data_) {
+      if (done.insert(data.get()).second) DropData(path, *data, leftover, &random);
     }
+    // Of each directory's changes a first part stays; the others are undone, the latest first.
+    std::map<DirectoryId, std::size_t> kept;
+    for (const NameChange& change : changes_) ++kept[change.directory];
+    for (auto& [directory, count] : kept) {
+      count = leftover == FaultFileSystem::Leftover::kNothing ? 0 : random() % (count + 1);
+    }
+    std::vector<const NameChange*> undone;
+    for (const NameChange& change : changes_) {
+      if (kept[change.directory] > 0) {
+        --kept[change.directory];
+      } else {
+        undone.push_back(&change);
+      }
+    }
+    for (auto change = undone.rbegin(); change != undone.rend(); ++change) Undo(**change);
     data_.clear();
     changes_.clear();
+    ids_.clear();
+    directories_.clear();
     power_cut_ = false;
     power_left_.reset();
   }
@@ -195,7 +267,35 @@ class FaultState {
   std::string DurablePart(const std::string& path, std::string bytes) const VELLUM_REQUIRES(mu_) {
     const auto known = data_.find(path);
     if (known == data_.end()) return bytes;
-    return bytes.substr(0, known->second.durable_bytes) + known->second.cut;
+    return bytes.substr(0, known->second->durable_bytes) + known->second->cut;
+  }
+
+  DirectoryId IdOf(const std::string& directory) VELLUM_REQUIRES(mu_) {
+    const auto [found, is_new] = ids_.try_emplace(directory, directories_.size());
+    if (is_new) directories_.push_back(directory);
+    return found->second;
+  }
+  DirectoryId DirectoryOf(const std::string& path) VELLUM_REQUIRES(mu_) { return IdOf(ParentOf(path)); }
+
+  void Changed(NameChange change, const std::string& path) VELLUM_REQUIRES(mu_) {
+    changes_.push_back(std::move(change));
+    made_.insert(path);
+  }
+
+  /// What is known of `path`, and if it is a directory of everything in it, is known of `target` from now on.
+  void Move(const std::string& path, const std::string& target) VELLUM_REQUIRES(mu_) {
+    const auto moved = [&](const std::string& name) { return target + name.substr(path.size()); };
+    std::map<std::string, std::shared_ptr<FileData>> data;
+    for (auto& [name, known] : data_) data[IsWithin(name, path) ? moved(name) : name] = std::move(known);
+    data_ = std::move(data);
+    std::set<std::string> made;
+    for (const std::string& name : made_) made.insert(IsWithin(name, path) ? moved(name) : name);
+    made_ = std::move(made);
+    ids_.clear();
+    for (DirectoryId id = 0; id < directories_.size(); ++id) {
+      if (IsWithin(directories_[id], path)) directories_[id] = moved(directories_[id]);
+      ids_[directories_[id]] = id;
+    }
   }
 
   static void DropData(const std::string& path, const FileData& data, FaultFileSystem::Leftover leftover,
@@ -221,26 +321,34 @@ class FaultState {
     Spill(path, bytes + data.cut);
   }
 
-  static void Undo(const NameChange& change) {
+  void Undo(const NameChange& change) VELLUM_REQUIRES(mu_) {
     std::error_code error;
+    const std::string path = directories_[change.directory] + "/" + change.name;
     switch (change.kind) {
       case NameChange::Kind::kCreated:
-        fs::remove(change.name, error);
-        if (change.replaced.has_value()) Spill(change.name, *change.replaced);
+        fs::remove(path, error);
+        if (change.replaced.has_value()) Spill(path, *change.replaced);
         return;
       case NameChange::Kind::kCreatedDirectory:
-        fs::remove_all(change.name, error);
+        fs::remove_all(path, error);
         return;
       case NameChange::Kind::kDeleted:
-        Spill(change.name, *change.replaced);
+        Spill(path, *change.replaced);
         return;
-      case NameChange::Kind::kRenamed:
-        fs::rename(change.target, change.name, error);
-        if (change.replaced.has_value()) Spill(change.target, *change.replaced);
+      case NameChange::Kind::kDeletedDirectory:
+        fs::create_directory(path, error);
         return;
+      case NameChange::Kind::kRenamed: {
+        const std::string old_path = directories_[change.old_directory] + "/" + change.old_name;
+        fs::rename(path, old_path, error);
+        Move(path, old_path);
+        if (change.replaced.has_value()) Spill(path, *change.replaced);
+        return;
+      }
     }
   }
 
+  FaultFileSystem::Observer observer_;  // set while nobody uses the files
   mutable Mutex mu_;
   std::array<std::uint64_t, FaultFileSystem::kOperationCount> counts_ VELLUM_GUARDED_BY(mu_){};
   std::optional<FaultFileSystem::Fault> fault_ VELLUM_GUARDED_BY(mu_);
@@ -249,8 +357,12 @@ class FaultState {
   std::optional<std::uint64_t> free_bytes_ VELLUM_GUARDED_BY(mu_);
   bool power_cut_ VELLUM_GUARDED_BY(mu_) = false;
   std::optional<std::uint64_t> power_left_ VELLUM_GUARDED_BY(mu_);  // syncs until it is cut
-  std::map<std::string, std::vector<NameChange>> changes_ VELLUM_GUARDED_BY(mu_);  // by directory
-  std::map<std::string, FileData> data_ VELLUM_GUARDED_BY(mu_);                    // by path
+  std::map<std::string, DirectoryId> ids_ VELLUM_GUARDED_BY(mu_);   // by present path
+  std::vector<std::string> directories_ VELLUM_GUARDED_BY(mu_);     // present paths
+  std::vector<NameChange> changes_ VELLUM_GUARDED_BY(mu_);          // the latest last
+  std::map<std::string, std::shared_ptr<FileData>> data_ VELLUM_GUARDED_BY(mu_);  // by path; links share
+  std::set<std::string> made_ VELLUM_GUARDED_BY(mu_);
+  std::vector<std::string> violations_ VELLUM_GUARDED_BY(mu_);
 };
 
 class FaultWritableFile final : public rocksdb::FSWritableFileOwnerWrapper {
@@ -267,6 +379,7 @@ class FaultWritableFile final : public rocksdb::FSWritableFileOwnerWrapper {
       if (!status.ok()) return status;
       bytes_.fetch_add(allowed.size());
     }
+    if (verdict.status.ok()) state_->Tell(Operation::kAppend, FaultFileSystem::Moment::kAfter, path_);
     return verdict.status;
   }
   IOStatus Append(const rocksdb::Slice& data, const IOOptions& options, const rocksdb::DataVerificationInfo&,
@@ -276,6 +389,7 @@ class FaultWritableFile final : public rocksdb::FSWritableFileOwnerWrapper {
   IOStatus Truncate(std::uint64_t size, const IOOptions& options, IODebugContext* debug) override {
     FaultState::Verdict verdict = state_->Begin(Operation::kTruncate, path_);
     if (!verdict.status.ok()) return verdict.status;
+    state_->CheckNotSealed(path_);
     const std::string before = Slurp(path_);
     IOStatus status = target()->Truncate(size, options, debug);
     if (status.ok()) {
@@ -298,7 +412,9 @@ class FaultWritableFile final : public rocksdb::FSWritableFileOwnerWrapper {
  private:
   IOStatus SyncTo(std::uint64_t bytes) {
     FaultState::Verdict verdict = state_->Begin(Operation::kSync, path_);
-    if (verdict.status.ok()) state_->Synced(path_, bytes);
+    if (!verdict.status.ok()) return verdict.status;
+    state_->Synced(path_, bytes);
+    state_->Tell(Operation::kSync, FaultFileSystem::Moment::kAfter, path_);
     return verdict.status;
   }
 
@@ -328,13 +444,33 @@ class FaultRandomAccessFile final : public rocksdb::FSRandomAccessFileOwnerWrapp
   const std::shared_ptr<FaultState> state_;
 };
 
+class FaultSequentialFile final : public rocksdb::FSSequentialFileOwnerWrapper {
+ public:
+  FaultSequentialFile(std::unique_ptr<rocksdb::FSSequentialFile> file, std::string path,
+                      std::shared_ptr<FaultState> state)
+      : FSSequentialFileOwnerWrapper(std::move(file)), path_(std::move(path)), state_(std::move(state)) {}
+
+  IOStatus Read(std::size_t bytes, const IOOptions& options, rocksdb::Slice* result, char* scratch,
+                IODebugContext* debug) override {
+    FaultState::Verdict verdict = state_->Begin(Operation::kRead, path_);
+    if (!verdict.status.ok()) return verdict.status;
+    return FSSequentialFileOwnerWrapper::Read(bytes, options, result, scratch, debug);
+  }
+
+ private:
+  const std::string path_;
+  const std::shared_ptr<FaultState> state_;
+};
+
 class FaultDirectory final : public rocksdb::FSDirectory {
  public:
   FaultDirectory(std::string path, std::shared_ptr<FaultState> state)
       : path_(std::move(path)), state_(std::move(state)) {}
   IOStatus Fsync(const IOOptions&, IODebugContext*) override {
     FaultState::Verdict verdict = state_->Begin(Operation::kSync, path_);
-    if (verdict.status.ok()) state_->SyncedDirectory(path_);
+    if (!verdict.status.ok()) return verdict.status;
+    state_->SyncedDirectory(path_);
+    state_->Tell(Operation::kSync, FaultFileSystem::Moment::kAfter, path_);
     return verdict.status;
   }
 
@@ -354,17 +490,20 @@ class FaultEngineFileSystem final : public rocksdb::FileSystemWrapper {
                            std::unique_ptr<rocksdb::FSWritableFile>* file, IODebugContext* debug) override {
     FaultState::Verdict verdict = state_->Begin(Operation::kCreate, path);
     if (!verdict.status.ok()) return verdict.status;
+    state_->CheckNotSealed(path);
     std::optional<std::string> replaced;
     if (fs::exists(path)) replaced = Slurp(path);
     IOStatus status = target()->NewWritableFile(path, options, file, debug);
     if (!status.ok()) return status;
     state_->Created(path, std::move(replaced));
+    state_->Tell(Operation::kCreate, FaultFileSystem::Moment::kAfter, path);
     *file = std::make_unique<FaultWritableFile>(std::move(*file), path, 0, state_);
     return status;
   }
   IOStatus ReopenWritableFile(const std::string& path, const rocksdb::FileOptions& options,
                               std::unique_ptr<rocksdb::FSWritableFile>* file, IODebugContext* debug) override {
     if (!fs::exists(path)) return NewWritableFile(path, options, file, debug);
+    state_->CheckNotSealed(path);
     const std::uint64_t bytes = fs::file_size(path);
     IOStatus status = target()->ReopenWritableFile(path, options, file, debug);
     if (!status.ok()) return status;
@@ -381,8 +520,19 @@ class FaultEngineFileSystem final : public rocksdb::FileSystemWrapper {
                            IODebugContext*) override {
     return IOStatus::NotSupported();
   }
-  IOStatus LinkFile(const std::string&, const std::string&, const IOOptions&, IODebugContext*) override {
-    return IOStatus::NotSupported();
+  IOStatus LinkFile(const std::string& path, const std::string& name, const IOOptions& options,
+                    IODebugContext* debug) override {
+    return Do(Operation::kLink, name, [&] {
+      IOStatus status = target()->LinkFile(path, name, options, debug);
+      if (status.ok()) state_->Linked(path, name);
+      return status;
+    });
+  }
+  IOStatus NewSequentialFile(const std::string& path, const rocksdb::FileOptions& options,
+                             std::unique_ptr<rocksdb::FSSequentialFile>* file, IODebugContext* debug) override {
+    IOStatus status = target()->NewSequentialFile(path, options, file, debug);
+    if (status.ok()) *file = std::make_unique<FaultSequentialFile>(std::move(*file), path, state_);
+    return status;
   }
   IOStatus NewRandomAccessFile(const std::string& path, const rocksdb::FileOptions& options,
                                std::unique_ptr<rocksdb::FSRandomAccessFile>* file, IODebugContext* debug) override {
@@ -398,29 +548,45 @@ class FaultEngineFileSystem final : public rocksdb::FileSystemWrapper {
   }
   IOStatus CreateDirIfMissing(const std::string& path, const IOOptions& options, IODebugContext* debug) override {
     if (fs::is_directory(path)) return IOStatus::OK();
-    FaultState::Verdict verdict = state_->Begin(Operation::kCreate, path);
-    if (!verdict.status.ok()) return verdict.status;
-    IOStatus status = target()->CreateDirIfMissing(path, options, debug);
-    if (status.ok()) state_->CreatedDirectory(path);
-    return status;
+    return Do(Operation::kMakeDirectory, path, [&] {
+      IOStatus status = target()->CreateDirIfMissing(path, options, debug);
+      if (status.ok()) state_->CreatedDirectory(path);
+      return status;
+    });
+  }
+  IOStatus CreateDir(const std::string& path, const IOOptions& options, IODebugContext* debug) override {
+    return Do(Operation::kMakeDirectory, path, [&] {
+      IOStatus status = target()->CreateDir(path, options, debug);
+      if (status.ok()) state_->CreatedDirectory(path);
+      return status;
+    });
+  }
+  IOStatus DeleteDir(const std::string& path, const IOOptions& options, IODebugContext* debug) override {
+    return Do(Operation::kDelete, path, [&] {
+      IOStatus status = target()->DeleteDir(path, options, debug);
+      if (status.ok()) state_->DeletedDirectory(path);
+      return status;
+    });
   }
   IOStatus RenameFile(const std::string& path, const std::string& name, const IOOptions& options,
                       IODebugContext* debug) override {
-    FaultState::Verdict verdict = state_->Begin(Operation::kRename, name);
-    if (!verdict.status.ok()) return verdict.status;
-    std::optional<std::string> replaced;
-    if (fs::exists(name)) replaced = Slurp(name);
-    IOStatus status = target()->RenameFile(path, name, options, debug);
-    if (status.ok()) state_->Renamed(path, name, std::move(replaced));
-    return status;
+    return Do(Operation::kRename, name, [&] {
+      std::optional<std::string> replaced;
+      if (fs::is_regular_file(name)) replaced = Slurp(name);
+      IOStatus status = target()->RenameFile(path, name, options, debug);
+      if (status.ok()) state_->Renamed(path, name, std::move(replaced));
+      return status;
+    });
   }
   IOStatus DeleteFile(const std::string& path, const IOOptions& options, IODebugContext* debug) override {
-    FaultState::Verdict verdict = state_->Begin(Operation::kDelete, path);
-    if (!verdict.status.ok()) return verdict.status;
-    std::string bytes = Slurp(path);
-    IOStatus status = target()->DeleteFile(path, options, debug);
-    if (status.ok()) state_->Deleted(path, std::move(bytes));
-    return status;
+    return Do(Operation::kDelete, path, [&] {
+      std::string bytes = Slurp(path);
+      std::error_code ignored;
+      const bool last_name = fs::hard_link_count(path, ignored) == 1;
+      IOStatus status = target()->DeleteFile(path, options, debug);
+      if (status.ok()) state_->Deleted(path, std::move(bytes), last_name);
+      return status;
+    });
   }
   IOStatus GetFreeSpace(const std::string& path, const IOOptions& options, std::uint64_t* bytes,
                         IODebugContext* debug) override {
@@ -432,6 +598,16 @@ class FaultEngineFileSystem final : public rocksdb::FileSystemWrapper {
   }
 
  private:
+  /// Asks first, and tells afterwards.
+  template <typename Action>
+  IOStatus Do(Operation operation, const std::string& path, const Action& action) {
+    FaultState::Verdict verdict = state_->Begin(operation, path);
+    if (!verdict.status.ok()) return verdict.status;
+    IOStatus status = action();
+    if (status.ok()) state_->Tell(operation, FaultFileSystem::Moment::kAfter, path);
+    return status;
+  }
+
   const std::shared_ptr<FaultState> state_;
 };
 
@@ -457,6 +633,9 @@ class FaultFileSystemImpl final : public FaultFileSystem {
   void SetFreeBytes(std::uint64_t bytes) override { state_->SetFreeBytes(bytes); }
   void ClearFreeBytes() override { state_->SetFreeBytes(std::nullopt); }
   std::uint64_t count(Operation operation) const override { return state_->count(operation); }
+  void SetObserver(Observer observer) override { state_->SetObserver(std::move(observer)); }
+  std::vector<std::string> violations() const override { return state_->violations(); }
+  bool Made(const std::string& path) const override { return state_->Made(path); }
   void CutPowerAtSync(std::uint64_t nth) override { state_->CutPowerAtSync(nth); }
   void CutPower() override { state_->CutPower(); }
   bool power_is_cut() const override { return state_->power_is_cut(); }

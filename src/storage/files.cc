@@ -3,6 +3,9 @@
 #include <rocksdb/file_system.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <memory>
 #include <utility>
 
@@ -87,6 +90,107 @@ Status SyncDirectory(FileSystem* files, const std::string& path) {
   std::unique_ptr<rocksdb::FSDirectory> directory;
   VELLUM_TRY(Check(Engine(files)->NewDirectory(path, {}, &directory, nullptr), path));
   return Check(directory->Fsync({}, nullptr), path);
+}
+
+Status CreateDirectory(FileSystem* files, const std::string& path) {
+  return Check(Engine(files)->CreateDirIfMissing(path, {}, nullptr), path);
+}
+
+Result<bool> Exists(FileSystem* files, const std::string& path) {
+  const rocksdb::IOStatus exists = Engine(files)->FileExists(path, {}, nullptr);
+  if (exists.IsNotFound()) return false;
+  VELLUM_TRY(Check(exists, path));
+  return true;
+}
+
+Result<std::uint64_t> FileSize(FileSystem* files, const std::string& path) {
+  std::uint64_t bytes = 0;
+  VELLUM_TRY(Check(Engine(files)->GetFileSize(path, {}, &bytes, nullptr), path));
+  return bytes;
+}
+
+Result<std::vector<std::string>> ListDirectory(FileSystem* files, const std::string& path) {
+  std::vector<std::string> names;
+  VELLUM_TRY(Check(Engine(files)->GetChildren(path, {}, &names, nullptr), path));
+  std::erase_if(names, [](const std::string& name) { return name == "." || name == ".."; });
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::uint64_t DirectoryBytes(FileSystem* files, const std::string& path) {
+  const auto names = ListDirectory(files, path);
+  if (!names.ok()) return 0;
+  std::uint64_t bytes = 0;
+  for (const std::string& name : *names) {
+    const std::string each = path + "/" + name;
+    bool is_directory = false;
+    if (!Engine(files)->IsDirectory(each, {}, &is_directory, nullptr).ok()) continue;
+    bytes += is_directory ? DirectoryBytes(files, each) : FileSize(files, each).value_or(0);
+  }
+  return bytes;
+}
+
+Status ReadFile(FileSystem* files, const std::string& path, const std::function<Status(std::string_view piece)>& visit) {
+  std::unique_ptr<rocksdb::FSSequentialFile> file;
+  VELLUM_TRY(Check(Engine(files)->NewSequentialFile(path, {}, &file, nullptr), path));
+  constexpr std::size_t kPieceBytes = 1u << 20;
+  const auto scratch = std::make_unique_for_overwrite<char[]>(kPieceBytes);
+  for (;;) {
+    rocksdb::Slice piece;
+    VELLUM_TRY(Check(file->Read(kPieceBytes, {}, &piece, scratch.get(), nullptr), path));
+    if (piece.empty()) return {};
+    VELLUM_TRY(visit({piece.data(), piece.size()}));
+  }
+}
+
+Status Rename(FileSystem* files, const std::string& from, const std::string& to) {
+  return Check(Engine(files)->RenameFile(from, to, {}, nullptr), "rename " + from + " to " + to);
+}
+
+Result<bool> LinkFile(FileSystem* files, const std::string& from, const std::string& to) {
+  errno = 0;
+  const rocksdb::IOStatus linked = Engine(files)->LinkFile(from, to, {}, nullptr);
+  const int error = errno;
+  if (linked.IsNotSupported()) return false;
+  // RocksDB tells only some of the reasons apart.
+  if (linked.IsIOError() && (error == EPERM || error == EMLINK || error == EOPNOTSUPP)) return false;
+  VELLUM_TRY(Check(linked, "link " + from + " to " + to));
+  return true;
+}
+
+Status CopyFile(FileSystem* files, const std::string& from, const std::string& to) {
+  std::unique_ptr<rocksdb::FSWritableFile> copy;
+  VELLUM_TRY(Check(Engine(files)->NewWritableFile(to, {}, &copy, nullptr), to));
+  VELLUM_TRY(ReadFile(files, from, [&](std::string_view piece) {
+    return Check(copy->Append({piece.data(), piece.size()}, {}, nullptr), to);
+  }));
+  VELLUM_TRY(Check(copy->Fsync({}, nullptr), to));
+  return Check(copy->Close({}, nullptr), to);
+}
+
+Status MakeReadOnly(const std::string& path) {
+  if (::chmod(path.c_str(), S_IRUSR | S_IRGRP | S_IROTH) == 0) return {};
+  return Internal("cannot make " + path + " read-only: " + std::strerror(errno));
+}
+
+Status RemoveFile(FileSystem* files, const std::string& path) {
+  const rocksdb::IOStatus removed = Engine(files)->DeleteFile(path, {}, nullptr);
+  return removed.IsNotFound() || removed.IsPathNotFound() ? Status() : Check(removed, path);
+}
+
+Status RemoveTree(FileSystem* files, const std::string& path) {
+  VELLUM_ASSIGN_OR_RETURN(const bool exists, Exists(files, path));
+  if (!exists) return {};
+  bool is_directory = false;
+  const rocksdb::IOStatus kind = Engine(files)->IsDirectory(path, {}, &is_directory, nullptr);
+  if (kind.IsNotFound() || kind.IsPathNotFound()) return {};
+  VELLUM_TRY(Check(kind, path));
+  if (!is_directory) return RemoveFile(files, path);
+  const auto names = ListDirectory(files, path);
+  if (!names.ok()) return names.error().code() == Code::kNotFound ? Status() : names.error();
+  for (const std::string& name : *names) VELLUM_TRY(RemoveTree(files, path + "/" + name));
+  const rocksdb::IOStatus removed = Engine(files)->DeleteDir(path, {}, nullptr);
+  return removed.IsNotFound() || removed.IsPathNotFound() ? Status() : Check(removed, path);
 }
 
 }  // namespace vellum::storage

@@ -10,13 +10,11 @@
 #include <rocksdb/sst_file_writer.h>
 #include <rocksdb/table.h>
 
-#include <unistd.h>
+#include <algorithm>
 
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
-
+#include "storage/engine_file_system.h"
 #include "storage/engine_status.h"
+#include "storage/files.h"
 
 namespace vellum::storage {
 namespace {
@@ -57,11 +55,25 @@ rocksdb::Options BaseOptions(const TableOptions& table, const std::shared_ptr<ro
   return options;
 }
 
+/// The surroundings for `files`; null: RocksDB's own will do. Must outlive what is opened in them.
+std::unique_ptr<rocksdb::Env> EnvFor(const std::shared_ptr<FileSystem>& files) {
+  return files == nullptr ? nullptr : MakeEnv(files, EngineView(files));
+}
+
+rocksdb::Options OptionsIn(rocksdb::Env* env, const TableOptions& table, const std::shared_ptr<rocksdb::Cache>& cache) {
+  rocksdb::Options options = BaseOptions(table, cache);
+  if (env != nullptr) options.env = env;
+  return options;
+}
+
 }  // namespace
 
 struct TableWriter::Impl {
-  explicit Impl(const TableOptions& table)
-      : options(BaseOptions(table, nullptr)), writer(rocksdb::EnvOptions(), options) {}
+  Impl(const TableOptions& table, std::shared_ptr<FileSystem> file_system)
+      : files(std::move(file_system)), env(EnvFor(files)), options(OptionsIn(env.get(), table, nullptr)),
+        writer(rocksdb::EnvOptions(), options) {}
+  const std::shared_ptr<FileSystem> files;
+  const std::unique_ptr<rocksdb::Env> env;
   rocksdb::Options options;
   rocksdb::SstFileWriter writer;
   std::string path;
@@ -72,11 +84,13 @@ struct TableWriter::Impl {
 TableWriter::TableWriter(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 TableWriter::~TableWriter() {
-  if (impl_ && !impl_->finished) ::unlink(impl_->path.c_str());
+  if (!impl_ || impl_->finished) return;
+  RemoveFile(impl_->files.get(), impl_->path).IgnoreError("its directory is removed with what is left in it");
 }
 
-Result<std::unique_ptr<TableWriter>> TableWriter::Create(const std::string& path, const TableOptions& options) {
-  auto impl = std::make_unique<Impl>(options);
+Result<std::unique_ptr<TableWriter>> TableWriter::Create(const std::string& path, const TableOptions& options,
+                                                         const std::shared_ptr<FileSystem>& files) {
+  auto impl = std::make_unique<Impl>(options, files);
   impl->path = path;
   VELLUM_TRY(FromEngine(impl->writer.Open(path)).WithContext("table file " + path));
   return std::unique_ptr<TableWriter>(new TableWriter(std::move(impl)));
@@ -129,7 +143,8 @@ class IteratorCursor : public TableCursor {
 
 class FileCursor final : public IteratorCursor {
  public:
-  explicit FileCursor(const rocksdb::Options& options) : reader_(options) {}
+  explicit FileCursor(std::unique_ptr<rocksdb::Env> env)
+      : env_(std::move(env)), reader_(OptionsIn(env_.get(), TableOptions{}, nullptr)) {}
   ~FileCursor() override { iterator_.reset(); }
 
   Status Open(const std::string& path) {
@@ -142,13 +157,14 @@ class FileCursor final : public IteratorCursor {
   }
 
  private:
+  const std::unique_ptr<rocksdb::Env> env_;
   rocksdb::SstFileReader reader_;
 };
 
 }  // namespace
 
-Result<std::unique_ptr<TableCursor>> OpenTable(const std::string& path) {
-  auto cursor = std::make_unique<FileCursor>(BaseOptions(TableOptions{}, nullptr));
+Result<std::unique_ptr<TableCursor>> OpenTable(const std::string& path, const std::shared_ptr<FileSystem>& files) {
+  auto cursor = std::make_unique<FileCursor>(EnvFor(files));
   VELLUM_TRY(cursor->Open(path));
   return std::unique_ptr<TableCursor>(std::move(cursor));
 }
@@ -168,7 +184,8 @@ namespace {
 
 class OpenDirectory final : public TableDirectory {
  public:
-  OpenDirectory(std::unique_ptr<rocksdb::DB> db, std::size_t files) : db_(std::move(db)), files_(files) {}
+  OpenDirectory(std::unique_ptr<rocksdb::Env> env, std::unique_ptr<rocksdb::DB> db, std::size_t files)
+      : env_(std::move(env)), db_(std::move(db)), files_(files) {}
 
   Result<std::optional<std::string>> Get(std::string_view key) const override {
     std::string value;
@@ -193,8 +210,9 @@ class OpenDirectory final : public TableDirectory {
   rocksdb::DB* db() const { return db_.get(); }
 
  private:
-  std::unique_ptr<rocksdb::DB> db_;
-  std::size_t files_;
+  const std::unique_ptr<rocksdb::Env> env_;
+  const std::unique_ptr<rocksdb::DB> db_;
+  const std::size_t files_;
 };
 
 class DirectoryCursor final : public IteratorCursor {
@@ -228,13 +246,6 @@ std::unique_ptr<TableCursor> OpenDirectory::NewCursor(std::string_view lower, st
   return std::make_unique<DirectoryCursor>(std::move(self), lower, upper, scan);
 }
 
-Status LinkFile(const std::string& from, const std::string& to) {
-  if (::link(from.c_str(), to.c_str()) == 0) return {};
-  const int error = errno;
-  const std::string what = "cannot link " + from + " to " + to + ": " + std::strerror(error);
-  return error == ENOSPC || error == EMLINK || error == EDQUOT ? ResourceExhausted(what) : FailedPrecondition(what);
-}
-
 /// RocksDB opens each file that it takes over for appending, only to sync it. Ours are synced already, and sealed ones are
 /// read-only, which whoever is not root cannot open so: it is told that this is not possible, and does without.
 class SealedFileSystem final : public rocksdb::FileSystemWrapper {
@@ -262,9 +273,9 @@ std::vector<std::string> TableNames(rocksdb::DB* db) {
 }  // namespace
 
 Result<std::vector<std::vector<std::string>>> TableDirectory::Build(
-    const std::string& path, const std::vector<std::vector<std::string>>& layers) {
-  const std::unique_ptr<rocksdb::Env> env =
-      rocksdb::NewCompositeEnv(std::make_shared<SealedFileSystem>(rocksdb::FileSystem::Default()));
+    const std::string& path, const std::vector<std::vector<std::string>>& layers,
+    const std::shared_ptr<FileSystem>& files) {
+  const std::unique_ptr<rocksdb::Env> env = MakeEnv(files, std::make_shared<SealedFileSystem>(EngineView(files)));
   rocksdb::Options options = BaseOptions(TableOptions{}, nullptr);
   options.env = env.get();
   options.create_if_missing = true;
@@ -287,18 +298,17 @@ Result<std::vector<std::vector<std::string>>> TableDirectory::Build(
   ingest.snapshot_consistency = false;
 
   const std::string scratch = path + "/scratch";
-  std::error_code error;
   std::vector<std::vector<std::string>> names;
   std::vector<std::string> known;
   for (const auto& layer : layers) {
     names.emplace_back();
     if (layer.empty()) continue;
-    std::filesystem::create_directory(scratch, error);
-    if (error) return Internal("cannot make " + scratch + ": " + error.message());
+    VELLUM_TRY(CreateDirectory(files.get(), scratch));
     std::vector<std::string> links;
     for (std::size_t i = 0; i < layer.size(); ++i) {
       links.push_back(scratch + "/" + std::to_string(i) + ".sst");
-      VELLUM_TRY(LinkFile(layer[i], links.back()));
+      VELLUM_ASSIGN_OR_RETURN(const bool linked, LinkFile(files.get(), layer[i], links.back()));
+      if (!linked) return FailedPrecondition("cannot link " + layer[i] + " to " + links.back());
     }
     VELLUM_TRY(FromEngine(db->IngestExternalFile(links, ingest)).WithContext("directory " + path));
     const std::vector<std::string> now = TableNames(db.get());
@@ -307,18 +317,20 @@ Result<std::vector<std::vector<std::string>>> TableDirectory::Build(
     if (names.back().size() != layer.size()) return Internal("directory " + path + ": lost count of its files");
     known = now;
   }
-  std::filesystem::remove_all(scratch, error);
+  VELLUM_TRY(RemoveTree(files.get(), scratch));
   VELLUM_TRY(FromEngine(db->Close()).WithContext("directory " + path));
   return names;
 }
 
-Result<std::shared_ptr<TableDirectory>> TableDirectory::Open(const std::string& path, const TableCache& cache) {
-  rocksdb::Options options = BaseOptions(TableOptions{}, cache.impl_->cache);
+Result<std::shared_ptr<TableDirectory>> TableDirectory::Open(const std::string& path, const TableCache& cache,
+                                                             const std::shared_ptr<FileSystem>& files) {
+  std::unique_ptr<rocksdb::Env> env = EnvFor(files);
+  const rocksdb::Options options = OptionsIn(env.get(), TableOptions{}, cache.impl_->cache);
   rocksdb::DB* raw = nullptr;
   VELLUM_TRY(FromEngine(rocksdb::DB::OpenForReadOnly(options, path, &raw)).WithContext("generation " + path));
   std::unique_ptr<rocksdb::DB> db(raw);
-  const std::size_t files = TableNames(db.get()).size();
-  return std::shared_ptr<TableDirectory>(std::make_shared<OpenDirectory>(std::move(db), files));
+  const std::size_t open_files = TableNames(db.get()).size();
+  return std::shared_ptr<TableDirectory>(std::make_shared<OpenDirectory>(std::move(env), std::move(db), open_files));
 }
 
 }  // namespace vellum::storage

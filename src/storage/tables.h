@@ -9,10 +9,11 @@
 #include <string_view>
 #include <vector>
 
+#include "storage/file_system.h"
 #include "vellum/status.h"
 
 /// Immutable directories of sorted table files: what a generation of the data plane is made of. Beside database.h,
-/// which is the metadata plane's one live database.
+/// which is the metadata plane's one live database. `files` null: the machine's.
 namespace vellum::storage {
 
 struct TableOptions {
@@ -32,7 +33,8 @@ struct TableInfo {
 /// Writes one sorted table file, LZ4-compressed and checksummed. Not thread-safe. A file that is not finished is removed.
 class TableWriter {
  public:
-  static Result<std::unique_ptr<TableWriter>> Create(const std::string& path, const TableOptions& options = {});
+  static Result<std::unique_ptr<TableWriter>> Create(const std::string& path, const TableOptions& options = {},
+                                                     const std::shared_ptr<FileSystem>& files = nullptr);
   ~TableWriter();
 
   /// Keys must ascend strictly: kInvalidArgument otherwise.
@@ -65,7 +67,8 @@ class TableCursor {
 
 /// Reads one table file on its own, front to back or from a key. `path` must be a file that TableWriter finished and
 /// nobody has touched since: bytes from elsewhere are checked against their SHA-256 before they come here.
-Result<std::unique_ptr<TableCursor>> OpenTable(const std::string& path);
+Result<std::unique_ptr<TableCursor>> OpenTable(const std::string& path,
+                                               const std::shared_ptr<FileSystem>& files = nullptr);
 
 /// Decoded blocks, shared by all directories that are open.
 class TableCache {
@@ -89,10 +92,12 @@ class TableDirectory : public std::enable_shared_from_this<TableDirectory> {
   /// but the parent of `path`. An empty list of layers makes an empty directory. Returns, per layer and file, the name
   /// that the file has in the new directory.
   static Result<std::vector<std::vector<std::string>>> Build(const std::string& path,
-                                                             const std::vector<std::vector<std::string>>& layers);
+                                                             const std::vector<std::vector<std::string>>& layers,
+                                                             const std::shared_ptr<FileSystem>& files = nullptr);
 
   /// kDataLoss, naming the file, for a directory whose files are missing or damaged.
-  static Result<std::shared_ptr<TableDirectory>> Open(const std::string& path, const TableCache& cache);
+  static Result<std::shared_ptr<TableDirectory>> Open(const std::string& path, const TableCache& cache,
+                                                      const std::shared_ptr<FileSystem>& files = nullptr);
   virtual ~TableDirectory();
 
   /// nullopt: no such key.

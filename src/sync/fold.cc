@@ -45,7 +45,7 @@ class Fold {
 
   Status FoldBucket(const BucketInfo& bucket, TableCursor* candidates) {
     AscendingLookup lookup(*base_, bucket.bucket);
-    BucketWriter overlay(limits_.scratch, bucket.bucket, derived_.layers - 1, limits_.file_bytes);
+    BucketWriter overlay(limits_.scratch, bucket.bucket, derived_.layers - 1, limits_.file_bytes, limits_.files);
     MergeCounts* const counts = &derived_.stats[static_cast<std::size_t>(BucketType(bucket.bucket))];
     for (; candidates->valid(); candidates->Next()) {
       const std::string_view key = candidates->key();
@@ -78,7 +78,7 @@ class Fold {
     for (auto& [bucket, sorter] : sorters_) {
       const BucketInfo& info = *FindBucket(static_cast<std::uint8_t>(bucket));
       VELLUM_ASSIGN_OR_RETURN(const auto entries, sorter->Finish());
-      BucketWriter overlay(limits_.scratch, bucket, derived_.layers - 1, limits_.file_bytes);
+      BucketWriter overlay(limits_.scratch, bucket, derived_.layers - 1, limits_.file_bytes, limits_.files);
       for (entries->Seek({}); entries->valid(); entries->Next()) {
         if (entries->value() == kPresent) {
           VELLUM_TRY(overlay.Put(entries->key(), {}));
@@ -124,7 +124,7 @@ class Fold {
     if (!sorter) {
       sorter = std::make_unique<RunSorter>(RunSorter::Options{
           limits_.scratch, "overlay-" + std::string(FindBucket(static_cast<std::uint8_t>(entry.first))->name),
-          limits_.memory_bytes / 4});
+          limits_.memory_bytes / 4, limits_.files});
     }
     return sorter->Add(entry.second, mark);
   }

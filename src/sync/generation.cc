@@ -1,17 +1,11 @@
 #include "sync/generation.h"
 
-#include <fcntl.h>
 #include <openssl/evp.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 
 #include "base/bytes.h"
 #include "storage/files.h"
@@ -198,17 +192,14 @@ Result<GenerationInfo> GenerationInfo::Decode(std::string_view bytes) {
   return info;
 }
 
-Result<std::string> FileSha256(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return DataLoss("cannot read " + path + ": " + std::strerror(errno));
+Result<std::string> FileSha256(const std::string& path, const FileSystemPtr& files) {
   const std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
   if (!context || EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) != 1) return Internal("SHA-256 is not to be had");
-  std::vector<char> buffer(1u << 20);
-  while (file) {
-    file.read(buffer.data(), static_cast<std::streamsize>(buffer.size()));
-    EVP_DigestUpdate(context.get(), buffer.data(), static_cast<std::size_t>(file.gcount()));
-  }
-  if (file.bad()) return DataLoss("cannot read " + path);
+  Status read = storage::ReadFile(files.get(), path, [&](std::string_view piece) {
+    const bool taken = EVP_DigestUpdate(context.get(), piece.data(), piece.size()) == 1;
+    return taken ? Status() : Internal("SHA-256 is not to be had");
+  });
+  if (!read.ok()) return DataLoss("cannot read " + read.message());
   std::string digest(32, '\0');
   unsigned size = 0;
   EVP_DigestFinal_ex(context.get(), reinterpret_cast<unsigned char*>(digest.data()), &size);
@@ -216,27 +207,27 @@ Result<std::string> FileSha256(const std::string& path) {
 }
 
 Result<std::shared_ptr<const Generation>> Generation::Open(const std::string& path, const storage::TableCache& cache,
-                                                           Check check) {
-  const auto bytes = storage::ReadSmallFile(nullptr, path + "/GENERATION", kGenerationBytesMax);
+                                                           Check check, const FileSystemPtr& files) {
+  const auto bytes = storage::ReadSmallFile(files.get(), path + "/GENERATION", kGenerationBytesMax);
   if (!bytes.ok()) return DataLoss("generation " + path + " is missing or unreadable: " + bytes.error().message());
   auto info = GenerationInfo::Decode(*bytes);
   if (!info.ok()) return std::move(info).error().WithContext(path);
   std::shared_ptr<Generation> generation(new Generation());
   generation->path_ = path;
+  generation->files_ = files;
   generation->info_ = *std::move(info);
   for (const GenerationFile& file : generation->info_.files) {
     const std::string name = generation->FilePath(file);
-    std::error_code error;
-    const auto size = std::filesystem::file_size(name, error);
-    if (error) return DataLoss("generation lacks " + name + ": " + error.message());
-    if (size != file.bytes) {
-      return DataLoss(name + " has " + std::to_string(size) + " bytes, GENERATION says " + std::to_string(file.bytes));
+    const auto size = storage::FileSize(files.get(), name);
+    if (!size.ok()) return DataLoss("generation lacks " + size.error().message());
+    if (*size != file.bytes) {
+      return DataLoss(name + " has " + std::to_string(*size) + " bytes, GENERATION says " + std::to_string(file.bytes));
     }
     if (check == Check::kTrust) continue;
-    VELLUM_ASSIGN_OR_RETURN(const std::string sha256, FileSha256(name));
+    VELLUM_ASSIGN_OR_RETURN(const std::string sha256, FileSha256(name, files));
     if (sha256 != file.sha256) return DataLoss(name + " is damaged: its SHA-256 is not the one in GENERATION");
   }
-  VELLUM_ASSIGN_OR_RETURN(generation->tables_, storage::TableDirectory::Open(path, cache));
+  VELLUM_ASSIGN_OR_RETURN(generation->tables_, storage::TableDirectory::Open(path, cache, files));
   return std::shared_ptr<const Generation>(std::move(generation));
 }
 
@@ -253,11 +244,13 @@ std::unique_ptr<storage::TableCursor> Generation::ScanPrefix(std::string_view pr
   return cursor;
 }
 
-BucketWriter::BucketWriter(std::string directory, Bucket bucket, std::uint32_t layer, std::uint64_t file_bytes)
+BucketWriter::BucketWriter(std::string directory, Bucket bucket, std::uint32_t layer, std::uint64_t file_bytes,
+                           FileSystemPtr files)
     : directory_(std::move(directory)),
       bucket_(*FindBucket(static_cast<std::uint8_t>(bucket))),
       layer_(layer),
-      file_bytes_(file_bytes) {}
+      file_bytes_(file_bytes),
+      file_system_(std::move(files)) {}
 
 BucketWriter::~BucketWriter() = default;
 
@@ -265,7 +258,7 @@ Status BucketWriter::EnsureOpen() {
   if (writer_) return {};
   path_ = directory_ + "/" + std::string(bucket_.name) + "-" + std::to_string(layer_) + "-" +
           std::to_string(files_.size()) + ".sst";
-  VELLUM_ASSIGN_OR_RETURN(writer_, storage::TableWriter::Create(path_));
+  VELLUM_ASSIGN_OR_RETURN(writer_, storage::TableWriter::Create(path_, {}, file_system_));
   return {};
 }
 
@@ -273,7 +266,7 @@ Status BucketWriter::Roll() {
   if (!writer_) return {};
   VELLUM_ASSIGN_OR_RETURN(const storage::TableInfo table, writer_->Finish());
   writer_.reset();
-  VELLUM_ASSIGN_OR_RETURN(std::string sha256, FileSha256(path_));
+  VELLUM_ASSIGN_OR_RETURN(std::string sha256, FileSha256(path_, file_system_));
   files_.push_back({path_, {"", bucket_.bucket, layer_, table.bytes, std::move(sha256), table.entries, table.deletions}});
   return {};
 }
@@ -293,28 +286,27 @@ Status BucketWriter::Delete(std::string_view key) {
 
 Status BucketWriter::Finish() { return Roll(); }
 
-Status Assemble(const std::string& path, std::vector<NewFile> files, GenerationInfo* info) {
+Status Assemble(const std::string& path, std::vector<NewFile> files, GenerationInfo* info,
+                const FileSystemPtr& file_system) {
   std::vector<std::vector<std::string>> layers(info->layers);
   std::vector<std::vector<NewFile*>> owners(info->layers);
   for (NewFile& file : files) {
     layers[file.file.layer].push_back(file.path);
     owners[file.file.layer].push_back(&file);
   }
-  VELLUM_ASSIGN_OR_RETURN(const auto names, storage::TableDirectory::Build(path, layers));
+  VELLUM_ASSIGN_OR_RETURN(const auto names, storage::TableDirectory::Build(path, layers, file_system));
   info->files.clear();
   for (std::size_t layer = 0; layer < names.size(); ++layer) {
     for (std::size_t i = 0; i < names[layer].size(); ++i) {
       GenerationFile& file = owners[layer][i]->file;
       file.name = names[layer][i];
       // Sealed bytes never change; the mode says so to whoever comes by.
-      if (::chmod((path + "/" + file.name).c_str(), 0444) != 0) {
-        return Internal("cannot make " + path + "/" + file.name + " read-only: " + std::strerror(errno));
-      }
+      VELLUM_TRY(storage::MakeReadOnly(path + "/" + file.name));
       info->files.push_back(file);
     }
   }
-  VELLUM_TRY(storage::WriteFileDurably(nullptr, path + "/GENERATION", info->Encode()));
-  return storage::SyncDirectory(nullptr, path);
+  VELLUM_TRY(storage::WriteFileDurably(file_system.get(), path + "/GENERATION", info->Encode()));
+  return storage::SyncDirectory(file_system.get(), path);
 }
 
 }  // namespace vellum::sync

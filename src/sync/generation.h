@@ -16,6 +16,9 @@ namespace vellum::sync {
 
 using GenerationId = std::string;
 
+/// Where everything of the data plane is kept; null: the machine's.
+using FileSystemPtr = std::shared_ptr<storage::FileSystem>;
+
 /// A number modulo 2^128. Adding is commutative, so sums over parts of a bucket add up in any order.
 struct Sum128 {
   std::uint64_t high = 0;
@@ -90,11 +93,12 @@ class Generation {
   /// directories that come from elsewhere. kDataLoss for what is missing or damaged.
   enum class Check : std::uint8_t { kTrust, kFiles };
   static Result<std::shared_ptr<const Generation>> Open(const std::string& path, const storage::TableCache& cache,
-                                                        Check check = Check::kTrust);
+                                                        Check check = Check::kTrust, const FileSystemPtr& files = nullptr);
 
   const GenerationInfo& info() const { return info_; }
   const std::string& path() const { return path_; }
   const storage::TableDirectory& tables() const { return *tables_; }
+  const FileSystemPtr& file_system() const { return files_; }
   std::string FilePath(const GenerationFile& file) const { return path_ + "/" + file.name; }
 
   /// All of a bucket in key order; the cursor stands on the first record.
@@ -106,6 +110,7 @@ class Generation {
   Generation() = default;
   GenerationInfo info_;
   std::string path_;
+  FileSystemPtr files_;
   std::shared_ptr<storage::TableDirectory> tables_;
 };
 
@@ -119,7 +124,8 @@ struct NewFile {
 /// Not thread-safe. Several may write different buckets of one generation at once.
 class BucketWriter {
  public:
-  BucketWriter(std::string directory, Bucket bucket, std::uint32_t layer, std::uint64_t file_bytes = 64u << 20);
+  BucketWriter(std::string directory, Bucket bucket, std::uint32_t layer, std::uint64_t file_bytes = 64u << 20,
+               FileSystemPtr files = nullptr);
   ~BucketWriter();
   /// Ascending keys, bucket byte included.
   Status Put(std::string_view key, std::string_view value);
@@ -137,6 +143,7 @@ class BucketWriter {
   const BucketInfo& bucket_;
   const std::uint32_t layer_;
   const std::uint64_t file_bytes_;
+  const FileSystemPtr file_system_;
   std::unique_ptr<storage::TableWriter> writer_;
   std::string path_;
   std::vector<NewFile> files_;
@@ -146,9 +153,10 @@ class BucketWriter {
 /// Puts a generation together at `path`, which must not exist: links the files of `info` (whose names are replaced by the
 /// new ones), writes GENERATION by temporary file and rename, syncs everything but the parent. After it the
 /// directory is complete and its files are read-only.
-Status Assemble(const std::string& path, std::vector<NewFile> files, GenerationInfo* info);
+Status Assemble(const std::string& path, std::vector<NewFile> files, GenerationInfo* info,
+                const FileSystemPtr& file_system = nullptr);
 
 /// SHA-256 of a file, raw. Reads all of it.
-Result<std::string> FileSha256(const std::string& path);
+Result<std::string> FileSha256(const std::string& path, const FileSystemPtr& files = nullptr);
 
 }  // namespace vellum::sync

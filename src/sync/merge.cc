@@ -61,7 +61,7 @@ Status RunTasks(std::vector<std::function<Status()>> tasks, int threads) {
 class IndexCollector {
  public:
   IndexCollector(const MergeLimits& limits, Bucket records, std::size_t memory_bytes, bool principals)
-      : scratch_(limits.scratch), name_(FindBucket(static_cast<std::uint8_t>(records))->name),
+      : scratch_(limits.scratch), files_(limits.files), name_(FindBucket(static_cast<std::uint8_t>(records))->name),
         memory_bytes_(memory_bytes), principals_(principals) {}
 
   /// Files the record's index keys. `value` goes with every key: empty, or a mark of the caller's.
@@ -80,7 +80,7 @@ class IndexCollector {
     if (!sorter) {
       sorter = std::make_unique<RunSorter>(RunSorter::Options{
           scratch_, std::string(name_) + "-" + std::string(FindBucket(static_cast<std::uint8_t>(bucket))->name),
-          memory_bytes_});
+          memory_bytes_, files_});
     }
     return sorter->Add(key, value);
   }
@@ -89,6 +89,7 @@ class IndexCollector {
 
  private:
   const std::string scratch_;
+  const FileSystemPtr files_;
   const std::string_view name_;
   const std::size_t memory_bytes_;
   const bool principals_;
@@ -129,7 +130,7 @@ Status WriteIndexes(std::vector<std::unique_ptr<IndexCollector>>* collectors, co
         runs.push_back(std::move(run));
       }
       const auto cursor = MergeRuns(std::move(runs));
-      BucketWriter writer(limits.scratch, bucket, 0, limits.file_bytes);
+      BucketWriter writer(limits.scratch, bucket, 0, limits.file_bytes, limits.files);
       for (cursor->Seek({}); cursor->valid(); cursor->Next()) VELLUM_TRY(writer.Put(cursor->key(), {}));
       VELLUM_TRY(cursor->status());
       VELLUM_TRY(writer.Finish());
@@ -246,7 +247,7 @@ std::vector<std::unique_ptr<TableCursor>> ScanAll(const Generations& sources, co
 Status MergeRecordBucket(const Generations& sources, const BucketInfo& bucket, const MergeLimits& limits, Pulse* pulse,
                          IndexCollector* indexes, MergeCounts* counts, Gathering* gathering) {
   SideBySide merged(ScanAll(sources, bucket));
-  BucketWriter writer(limits.scratch, bucket.bucket, 0, limits.file_bytes);
+  BucketWriter writer(limits.scratch, bucket.bucket, 0, limits.file_bytes, limits.files);
   std::uint64_t since = 0;
   for (; !merged.ranks().empty(); merged.Next()) {
     const std::size_t winner = Winner(merged);
@@ -266,7 +267,7 @@ Status MergeRecordBucket(const Generations& sources, const BucketInfo& bucket, c
 Status UniteIndexBucket(const Generations& sources, const BucketInfo& bucket, const MergeLimits& limits, Pulse* pulse,
                         Gathering* gathering) {
   SideBySide merged(ScanAll(sources, bucket));
-  BucketWriter writer(limits.scratch, bucket.bucket, 0, limits.file_bytes);
+  BucketWriter writer(limits.scratch, bucket.bucket, 0, limits.file_bytes, limits.files);
   std::uint64_t since = 0;
   for (; !merged.ranks().empty(); merged.Next()) {
     VELLUM_TRY(writer.Put(merged.key(), {}));
@@ -316,7 +317,7 @@ Result<Derived> SealSorted(SortedRecords records, const MergeLimits& limits) {
     collectors.push_back(
         std::make_unique<IndexCollector>(limits, bucket, limits.memory_bytes / 4, !principals_sorted));
     tasks.push_back([&, cursor, bucket, indexes = collectors.back().get()]() -> Status {
-      BucketWriter writer(limits.scratch, bucket, 0, limits.file_bytes);
+      BucketWriter writer(limits.scratch, bucket, 0, limits.file_bytes, limits.files);
       std::uint64_t since = 0;
       for (cursor->Seek({}); cursor->valid(); cursor->Next()) {
         VELLUM_TRY(writer.Put(cursor->key(), cursor->value()));
@@ -331,7 +332,7 @@ Result<Derived> SealSorted(SortedRecords records, const MergeLimits& limits) {
   }
   if (principals_sorted) {
     tasks.push_back([&, cursor = records.grants_by_principal.get()]() -> Status {
-      BucketWriter writer(limits.scratch, Bucket::kGrantByPrincipal, 0, limits.file_bytes);
+      BucketWriter writer(limits.scratch, Bucket::kGrantByPrincipal, 0, limits.file_bytes, limits.files);
       std::uint64_t since = 0;
       for (cursor->Seek({}); cursor->valid(); cursor->Next()) {
         VELLUM_TRY(writer.Put(cursor->key(), {}));

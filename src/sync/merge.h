@@ -25,6 +25,7 @@ struct MergeLimits {
   const std::atomic<bool>* cancel = nullptr;  ///< Polled; set: kCancelled, nothing published.
   /// Called now and then from any thread with the number of records done so far. May be empty.
   std::function<void(std::uint64_t)> progress;
+  FileSystemPtr files = nullptr;              ///< Null: the machine's.
 };
 
 /// What a derivation made: files to assemble, and what they hold.

@@ -1,7 +1,7 @@
 #include <algorithm>
-#include <filesystem>
 
 #include "base/bytes.h"
+#include "storage/files.h"
 #include "sync/operations.h"
 
 namespace vellum::sync {
@@ -141,18 +141,16 @@ class Merging {
     const std::string name = building_->directory() + "/round-" + std::to_string(rounds_++);
     MergeLimits limits = building_->Limits(work_);
     limits.scratch = name + "-scratch";
-    std::error_code error;
-    std::filesystem::create_directory(limits.scratch, error);
-    if (error) return Internal("cannot make " + limits.scratch + ": " + error.message());
+    VELLUM_TRY(storage::CreateDirectory(limits.files.get(), limits.scratch));
     group.insert(group.begin(), nullptr);  // nothing is there yet: all count as added
     VELLUM_ASSIGN_OR_RETURN(Derived derived, MergeGenerations(group, limits));
     GenerationInfo info;
-    info.id = std::filesystem::path(name).filename().string();
+    info.id = name.substr(name.rfind('/') + 1);
     info.operation = "round";
     info.totals = std::move(derived.totals);
-    VELLUM_TRY(Assemble(name, std::move(derived.files), &info));
-    std::filesystem::remove_all(limits.scratch, error);
-    return Generation::Open(name, rounds_cache_);
+    VELLUM_TRY(Assemble(name, std::move(derived.files), &info, limits.files));
+    VELLUM_TRY(storage::RemoveTree(limits.files.get(), limits.scratch));
+    return Generation::Open(name, rounds_cache_, Generation::Check::kTrust, limits.files);
   }
 
   static void Widen(SyncRun* run, const SyncRun& other) {

@@ -1,49 +1,35 @@
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 
 #include "base/bytes.h"
+#include "storage/files.h"
 #include "sync/operations.h"
 
 namespace vellum::sync {
 namespace {
 
-bool CannotLinkHere(int error) {
-  return error == EXDEV || error == EPERM || error == EMLINK || error == ENOTSUP || error == EOPNOTSUPP;
-}
-
 /// Copies a table file and compares the copy with the SHA-256 that its generation promises.
-Status CopyFile(const std::string& from, const std::string& to, const GenerationFile& file) {
-  std::error_code error;
-  std::filesystem::copy_file(from, to, error);
-  if (error) {
-    const std::string what = "cannot copy " + from + " to " + to + ": " + error.message();
-    return error == std::errc::no_space_on_device ? ResourceExhausted(what, Reason::kNoSpace) : Internal(what);
-  }
-  VELLUM_ASSIGN_OR_RETURN(const std::string sha256, FileSha256(to));
+Status CopyTable(const std::string& from, const std::string& to, const GenerationFile& file, const FileSystemPtr& files) {
+  VELLUM_TRY(storage::CopyFile(files.get(), from, to));
+  VELLUM_ASSIGN_OR_RETURN(const std::string sha256, FileSha256(to, files));
   if (sha256 != file.sha256) return DataLoss(from + " is damaged: its SHA-256 is not the one in GENERATION");
-  const int fd = ::open(to.c_str(), O_RDONLY | O_CLOEXEC);
-  const bool synced = fd >= 0 && ::fsync(fd) == 0;
-  if (fd >= 0) ::close(fd);
-  return synced ? Status() : Internal("cannot sync " + to + ": " + std::strerror(errno));
+  return {};
 }
 
 /// Takes a generation's files over into a directory: by link, or by copy where links fail.
-Status TakeFiles(const Generation& source, const std::string& directory, Derived* derived, ReplaceOutcome* outcome) {
+Status TakeFiles(const Generation& source, const std::string& directory, const FileSystemPtr& files, Derived* derived,
+                 ReplaceOutcome* outcome) {
   for (const GenerationFile& file : source.info().files) {
     const std::string from = source.FilePath(file);
     const std::string to = directory + "/taken-" + file.name;
-    if (::link(from.c_str(), to.c_str()) == 0) {
+    VELLUM_ASSIGN_OR_RETURN(const bool linked, storage::LinkFile(files.get(), from, to));
+    if (linked) {
       ++outcome->files_linked;
-    } else if (CannotLinkHere(errno)) {
-      VELLUM_TRY(CopyFile(from, to, file));
-      outcome->bytes_copied += file.bytes;
     } else {
-      return Internal("cannot link " + from + " to " + to + ": " + std::strerror(errno));
+      VELLUM_TRY(CopyTable(from, to, file, files));
+      outcome->bytes_copied += file.bytes;
     }
     derived->files.push_back({to, file});
   }
@@ -57,7 +43,8 @@ Status TakeFiles(const Generation& source, const std::string& directory, Derived
 class Waiting {
  public:
   /// In the directory that the caller named, or in the base's own.
-  static Result<std::unique_ptr<Waiting>> Make(const std::string& scratch_dir, const Store::Building& building) {
+  static Result<std::unique_ptr<Waiting>> Make(const std::string& scratch_dir, const Store::Building& building,
+                                               const FileSystemPtr& files) {
     std::string path = building.directory();
     if (!scratch_dir.empty()) {
       struct stat named {};
@@ -71,24 +58,23 @@ class Waiting {
                                " is on another file system than the base: files could not be linked from it");
       }
       path = scratch_dir + "/vellum-" + building.id();
-      if (::mkdir(path.c_str(), 0700) != 0) {
-        return FailedPrecondition("cannot make " + path + ": " + std::strerror(errno));
-      }
+      VELLUM_TRY(storage::CreateDirectory(files.get(), path));
     }
-    return std::unique_ptr<Waiting>(new Waiting(std::move(path), !scratch_dir.empty()));
+    return std::unique_ptr<Waiting>(new Waiting(std::move(path), !scratch_dir.empty(), files));
   }
   ~Waiting() {
-    std::error_code error;
-    if (own_) std::filesystem::remove_all(path_, error);
+    if (own_) storage::RemoveTree(files_.get(), path_).IgnoreError("the scratch directory is the caller's");
   }
   Waiting(const Waiting&) = delete;
   Waiting& operator=(const Waiting&) = delete;
   const std::string& path() const { return path_; }
 
  private:
-  Waiting(std::string path, bool own) : path_(std::move(path)), own_(own) {}
+  Waiting(std::string path, bool own, FileSystemPtr files)
+      : path_(std::move(path)), own_(own), files_(std::move(files)) {}
   const std::string path_;
   const bool own_;  ///< Else it is the building's, which tidies up itself.
+  const FileSystemPtr files_;
 };
 
 Status CheckNotBeingWritten(const SyncEntry& entry, std::string_view where) {
@@ -128,11 +114,11 @@ Result<ReplaceOutcome> ReplaceSync(Store* base, Store* source, std::string_view 
   std::shared_ptr<const Generation> taken;
   std::vector<GenerationId> parents;
   VELLUM_ASSIGN_OR_RETURN(const auto building, base->Register());
-  VELLUM_ASSIGN_OR_RETURN(const auto waiting, Waiting::Make(scratch_dir, *building));
+  VELLUM_ASSIGN_OR_RETURN(const auto waiting, Waiting::Make(scratch_dir, *building, base->options().files));
   if (theirs) {
     VELLUM_ASSIGN_OR_RETURN(taken, source->OpenSync(sync_id));
     parents.push_back(taken->info().id);
-    VELLUM_TRY(TakeFiles(*taken, waiting->path(), &derived, &outcome));
+    VELLUM_TRY(TakeFiles(*taken, waiting->path(), base->options().files, &derived, &outcome));
   }
   outcome.emptied = !taken || taken->info().records() == 0;
   if (work.cancel != nullptr && work.cancel->load()) return Cancelled("replacing sync " + Printable(sync_id) + " was cancelled");

@@ -184,27 +184,34 @@ struct RunSorter::Impl {
   Options options;
   std::unique_ptr<MemoryRun> filling = std::make_unique<MemoryRun>();
   std::future<Status> spilling;
+  Status failed;
   std::vector<std::string> runs;
   std::uint64_t added = 0;
 
   std::string NewPath() const { return options.directory + "/" + options.prefix + "-" + std::to_string(runs.size()) + ".run"; }
 
-  static Status Spill(std::unique_ptr<MemoryRun> run, const std::string& path) {
+  static Status Spill(std::unique_ptr<MemoryRun> run, const std::string& path,
+                      const std::shared_ptr<storage::FileSystem>& files) {
     run->Sort();
     storage::TableOptions table;
     table.bloom_filter = false;
-    VELLUM_ASSIGN_OR_RETURN(const auto writer, storage::TableWriter::Create(path, table));
+    VELLUM_ASSIGN_OR_RETURN(const auto writer, storage::TableWriter::Create(path, table, files));
     for (std::size_t i = 0; i < run->size(); ++i) VELLUM_TRY(writer->Put(run->key(i), run->value(i)));
     return writer->Finish().error();
   }
 
-  Status WaitForSpill() { return spilling.valid() ? spilling.get() : Status(); }
+  /// Fails for good once a spill has failed: its keys are gone, so nothing that comes later would be complete.
+  Status WaitForSpill() {
+    if (spilling.valid() && failed.ok()) failed = spilling.get();
+    return failed;
+  }
 
   Status StartSpill() {
     VELLUM_TRY(WaitForSpill());
     const std::string path = NewPath();
     runs.push_back(path);
-    spilling = std::async(std::launch::async, &Impl::Spill, std::exchange(filling, std::make_unique<MemoryRun>()), path);
+    spilling = std::async(std::launch::async, &Impl::Spill, std::exchange(filling, std::make_unique<MemoryRun>()), path,
+                          options.files);
     return {};
   }
 };
@@ -243,7 +250,7 @@ Result<std::unique_ptr<storage::TableCursor>> RunSorter::Finish() {
   VELLUM_TRY(impl_->WaitForSpill());
   std::vector<std::unique_ptr<storage::TableCursor>> runs;
   for (const std::string& path : impl_->runs) {
-    VELLUM_ASSIGN_OR_RETURN(auto run, storage::OpenTable(path));
+    VELLUM_ASSIGN_OR_RETURN(auto run, storage::OpenTable(path, impl_->options.files));
     runs.push_back(std::move(run));
   }
   impl_->filling->Sort();

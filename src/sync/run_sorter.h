@@ -22,6 +22,7 @@ class RunSorter {
     std::string directory;                  ///< Exists; spilled files are named `prefix`-N.run in it.
     std::string prefix;
     std::size_t memory_bytes = 64u << 20;   ///< Both runs together: the one that fills and the one that spills.
+    std::shared_ptr<storage::FileSystem> files = nullptr;  ///< Null: the machine's.
   };
 
   explicit RunSorter(Options options);

@@ -1,7 +1,5 @@
 #include <openssl/evp.h>
 
-#include <filesystem>
-
 #include "base/bytes.h"
 #include "storage/files.h"
 #include "storage/tables.h"
@@ -21,8 +19,7 @@ std::string Store::SessionsPath(std::string_view sync_id) const {
 }
 
 void Store::ForgetSessions(std::string_view sync_id) {
-  std::error_code error;
-  std::filesystem::remove(SessionsPath(sync_id), error);  // what a crash leaves is removed when the store is opened
+  storage::RemoveFile(files(), SessionsPath(sync_id)).IgnoreError("what is left is removed when the store is opened");
 }
 
 Status Store::WriteSessions(std::string_view sync_id, const std::function<Status(const PutPair&)>& fill) {
@@ -31,25 +28,24 @@ Status Store::WriteSessions(std::string_view sync_id, const std::function<Status
   std::unique_ptr<storage::TableWriter> writer;
   VELLUM_TRY(fill([&](std::string_view key, std::string_view value) -> Status {
     if (!writer) {
-      VELLUM_ASSIGN_OR_RETURN(writer, storage::TableWriter::Create(temporary));
+      VELLUM_ASSIGN_OR_RETURN(writer, storage::TableWriter::Create(temporary, {}, options_.files));
     }
     return writer->Put(key, value);
   }));
-  std::error_code error;
   if (!writer) {
-    std::filesystem::remove(path, error);
+    VELLUM_TRY(storage::RemoveFile(options_.files.get(), path));
   } else {
     VELLUM_TRY(writer->Finish().error());
-    std::filesystem::rename(temporary, path, error);
-    if (error) return Internal("cannot rename " + temporary + ": " + error.message());
+    VELLUM_TRY(storage::Rename(options_.files.get(), temporary, path));
   }
-  return storage::SyncDirectory(nullptr, options_.data_dir + "/sessions");
+  return storage::SyncDirectory(options_.files.get(), options_.data_dir + "/sessions");
 }
 
 Status Store::ReadSessions(std::string_view sync_id, const PutPair& visit) const {
   const std::string path = SessionsPath(sync_id);
-  if (!std::filesystem::exists(path)) return {};
-  VELLUM_ASSIGN_OR_RETURN(const auto cursor, storage::OpenTable(path));
+  VELLUM_ASSIGN_OR_RETURN(const bool exists, storage::Exists(options_.files.get(), path));
+  if (!exists) return {};
+  VELLUM_ASSIGN_OR_RETURN(const auto cursor, storage::OpenTable(path, options_.files));
   for (cursor->Seek({}); cursor->valid(); cursor->Next()) VELLUM_TRY(visit(cursor->key(), cursor->value()));
   return cursor->status();
 }

@@ -1,6 +1,5 @@
 #include "sync/staging.h"
 
-#include <filesystem>
 #include <set>
 
 #include "base/bytes.h"
@@ -31,7 +30,8 @@ Staging::Staging(Options options) : options_(std::move(options)) {}
 Staging::~Staging() = default;
 
 Result<std::unique_ptr<Staging>> Staging::Create(Options options) {
-  if (std::filesystem::exists(StagingPath(options.directory))) {
+  VELLUM_ASSIGN_OR_RETURN(const bool exists, storage::Exists(options.files.get(), StagingPath(options.directory)));
+  if (exists) {
     return FailedPrecondition(options.directory + " already holds a sync that is being written: resume it");
   }
   return std::unique_ptr<Staging>(new Staging(std::move(options)));
@@ -39,8 +39,10 @@ Result<std::unique_ptr<Staging>> Staging::Create(Options options) {
 
 Result<std::unique_ptr<Staging>> Staging::Resume(Options options) {
   const std::string path = StagingPath(options.directory);
-  if (!std::filesystem::exists(path)) return NotFound(options.directory + " holds no checkpoint");
-  VELLUM_ASSIGN_OR_RETURN(const std::string bytes, storage::ReadSmallFile(nullptr, path, kStagingFileBytesMax));
+  VELLUM_ASSIGN_OR_RETURN(const bool exists, storage::Exists(options.files.get(), path));
+  if (!exists) return NotFound(options.directory + " holds no checkpoint");
+  storage::FileSystem* const files = options.files.get();
+  VELLUM_ASSIGN_OR_RETURN(const std::string bytes, storage::ReadSmallFile(files, path, kStagingFileBytesMax));
   v1::Staging proto;
   if (!proto.ParseFromString(bytes) || proto.format() != kFormat) return DataLoss(path + " is damaged");
 
@@ -54,9 +56,10 @@ Result<std::unique_ptr<Staging>> Staging::Resume(Options options) {
     VELLUM_TRY(staging->Sorter(bucket->bucket)->Adopt(staging->options_.directory + "/" + run.name()));
     named.insert(run.name());
   }
-  std::error_code error;
-  for (const auto& file : std::filesystem::directory_iterator(staging->options_.directory, error)) {
-    if (!named.contains(file.path().filename().string())) std::filesystem::remove_all(file.path(), error);
+  // What came after the checkpoint is in nobody's way but that of new runs with the same names.
+  VELLUM_ASSIGN_OR_RETURN(const auto names, storage::ListDirectory(files, staging->options_.directory));
+  for (const std::string& name : names) {
+    if (!named.contains(name)) VELLUM_TRY(storage::RemoveTree(files, staging->options_.directory + "/" + name));
   }
   staging->token_ = proto.token();
   staging->records_ = proto.records();
@@ -68,7 +71,7 @@ RunSorter* Staging::Sorter(Bucket bucket) {
   if (!sorter) {
     sorter = std::make_unique<RunSorter>(
         RunSorter::Options{options_.directory, std::string(FindBucket(static_cast<std::uint8_t>(bucket))->name),
-                           MemoryShare(bucket, options_.memory_bytes)});
+                           MemoryShare(bucket, options_.memory_bytes), options_.files});
   }
   return sorter.get();
 }
@@ -102,17 +105,18 @@ Status Staging::Checkpoint(std::string_view token) {
     VELLUM_TRY(sorter->Flush());
     for (const std::string& path : sorter->runs()) {
       v1::Run* const run = proto.add_runs();
-      run->set_name(std::filesystem::path(path).filename().string());
+      run->set_name(path.substr(path.rfind('/') + 1));
       run->set_bucket(static_cast<std::uint32_t>(bucket));
     }
   }
-  VELLUM_TRY(storage::SyncDirectory(nullptr, options_.directory));
-  VELLUM_TRY(storage::WriteFileDurably(nullptr, StagingPath(options_.directory), proto.SerializeAsString()));
+  VELLUM_TRY(storage::SyncDirectory(options_.files.get(), options_.directory));
+  VELLUM_TRY(storage::WriteFileDurably(options_.files.get(), StagingPath(options_.directory), proto.SerializeAsString()));
   token_.assign(token);
   return {};
 }
 
 Result<Derived> Staging::Seal(const MergeLimits& limits) {
+  if (std::exchange(ended_, true)) return FailedPrecondition("this sync was sealed before, or tried to be: resume it");
   SortedRecords sorted;
   for (auto& [bucket, sorter] : sorters_) {
     VELLUM_ASSIGN_OR_RETURN(auto cursor, sorter->Finish());

@@ -22,6 +22,7 @@ class Staging final : public RecordSink {
   struct Options {
     std::string directory;                  ///< Exists; belongs to this object until it is gone.
     std::size_t memory_bytes = 160u << 20;  ///< For runs that are not yet in files.
+    FileSystemPtr files = nullptr;          ///< Null: the machine's.
   };
 
   /// Starts empty: `directory` must not hold a checkpoint.
@@ -41,7 +42,8 @@ class Staging final : public RecordSink {
   /// Records put, repeated identities included.
   std::uint64_t records() const { return records_; }
 
-  /// Ends writing: one merge of the runs, with all indexes. `limits.scratch` may be the same directory.
+  /// Ends writing: one merge of the runs, with all indexes. `limits.scratch` may be the same directory. Once only, also if
+  /// it fails: kFailedPrecondition after that, because the runs in memory are gone. A checkpoint can be resumed.
   Result<Derived> Seal(const MergeLimits& limits);
 
  private:
@@ -52,6 +54,7 @@ class Staging final : public RecordSink {
   std::map<Bucket, std::unique_ptr<RunSorter>> sorters_;
   std::string token_;
   std::uint64_t records_ = 0;
+  bool ended_ = false;
   std::string key_;    // reused between puts
   std::string value_;
   std::string index_key_;

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
 #include <set>
 
 #include "base/bytes.h"
@@ -14,13 +13,6 @@
 
 namespace vellum::sync {
 namespace {
-
-namespace fs = std::filesystem;
-
-Status Failed(const std::string& what, const std::error_code& error) {
-  const std::string text = what + ": " + error.message();
-  return error == std::errc::no_space_on_device ? ResourceExhausted(text, Reason::kNoSpace) : Internal(text);
-}
 
 Stamp WallStamp(Clock* clock) { return static_cast<Stamp>(clock->WallNow().time_since_epoch().count()); }
 
@@ -63,16 +55,6 @@ std::string NewKsuid(Clock* clock) {
   return text;
 }
 
-std::uint64_t DirectoryBytes(const std::string& path) {
-  std::uint64_t bytes = 0;
-  std::error_code error;
-  for (fs::recursive_directory_iterator at(path, error), end; !error && at != end; at.increment(error)) {
-    std::error_code ignored;
-    if (at->is_regular_file(ignored)) bytes += at->file_size(ignored);
-  }
-  return bytes;
-}
-
 Store::Store(StoreOptions options, Catalog* catalog)
     : options_(std::move(options)),
       catalog_(catalog),
@@ -110,12 +92,10 @@ Store::~Store() {
 }
 
 Status Store::MakeDirectories() {
-  std::error_code error;
   for (const char* name : {"generations", "sessions", "staging", "trash"}) {
-    fs::create_directories(options_.data_dir + "/" + name, error);
-    if (error) return Failed("cannot make " + options_.data_dir + "/" + name, error);
+    VELLUM_TRY(storage::CreateDirectories(files(), options_.data_dir + "/" + name));
   }
-  return storage::SyncDirectory(nullptr, options_.data_dir);
+  return {};
 }
 
 Result<std::vector<GenerationEntry>> Store::ListGenerations() const {
@@ -149,15 +129,13 @@ Status Store::MoveUnregisteredAside() {
   VELLUM_ASSIGN_OR_RETURN(const auto generations, ListGenerations());
   std::set<GenerationId> known;
   for (const GenerationEntry& entry : generations) known.insert(entry.id);
-  std::error_code error;
-  for (const auto& directory : fs::directory_iterator(options_.data_dir + "/generations", error)) {
-    const std::string name = directory.path().filename().string();
+  VELLUM_ASSIGN_OR_RETURN(const auto names, storage::ListDirectory(files(), options_.data_dir + "/generations"));
+  for (const std::string& name : names) {
     if (known.contains(name)) continue;
     // Its files are complete but no transaction ever named it, or the metadata plane is an older one: nobody's to delete.
     const std::string aside = options_.data_dir + "/unregistered";
-    fs::create_directories(aside, error);
-    fs::rename(directory.path(), aside + "/" + name, error);
-    if (error) return Failed("cannot move " + directory.path().string() + " to " + aside, error);
+    VELLUM_TRY(storage::CreateDirectories(files(), aside));
+    VELLUM_TRY(storage::Rename(files(), GenerationPath(name), aside + "/" + name));
     VELLUM_LOG(options_.logger, kWarn, "a generation that the catalog does not know was moved aside",
                {{"generation", name}, {"to", aside}});
   }
@@ -203,18 +181,26 @@ Result<std::shared_ptr<const Generation>> Store::OpenGeneration(const Generation
       metrics_->Opened(/*from_cache=*/true);
       return found->second.generation;
     }
+    if (const auto found_evicted = evicted_.find(id); found_evicted != evicted_.end()) {
+      if (auto generation = found_evicted->second.lock()) {
+        metrics_->Opened(/*from_cache=*/true);
+        return Cache(std::move(generation));
+      }
+    }
   }
-  // Two threads may open the same one at once: the second's handle is dropped.
-  std::shared_ptr<const Generation> generation;
-  {
-    MutexLock lock(&cache_mu_);
-    if (const auto found = evicted_.find(id); found != evicted_.end()) generation = found->second.lock();
-  }
-  metrics_->Opened(/*from_cache=*/generation != nullptr);
-  if (!generation) {
-    VELLUM_ASSIGN_OR_RETURN(generation, Generation::Open(GenerationPath(id), cache_));
-  }
+  metrics_->Opened(/*from_cache=*/false);
+  VELLUM_ASSIGN_OR_RETURN(auto generation, OpenFiles(id));
   MutexLock lock(&cache_mu_);
+  return Cache(std::move(generation));
+}
+
+Result<std::shared_ptr<const Generation>> Store::OpenFiles(const GenerationId& id) const {
+  return Generation::Open(GenerationPath(id), cache_, Generation::Check::kTrust, options_.files);
+}
+
+std::shared_ptr<const Generation> Store::Cache(std::shared_ptr<const Generation> generation) const {
+  const GenerationId& id = generation->info().id;
+  // Two threads may open the same one at once: the second's handle is dropped.
   if (const auto found = open_.find(id); found != open_.end()) return found->second.generation;
   recency_.push_front(id);
   open_[id] = {generation, recency_.begin()};
@@ -292,8 +278,11 @@ Store::Building::Building(Store* store, GenerationId id, LeaseId writer, std::st
       began_(store->options_.clock->Now()) {}
 
 Store::Building::~Building() {
-  if (fate_ == Fate::kAbandon) store_->Abandon(*this);
-  if (fate_ == Fate::kRelease) store_->Release(*this);
+  if (fate_ == Fate::kAbandon || fate_ == Fate::kRelease) store_->Abandon(*this);
+}
+
+Status Store::Building::SyncName() const {
+  return storage::SyncDirectory(store_->files(), store_->options_.data_dir + "/staging");
 }
 
 MergeLimits Store::Building::Limits(const Work& work) const {
@@ -304,6 +293,7 @@ MergeLimits Store::Building::Limits(const Work& work) const {
   limits.threads = store_->options_.threads;
   limits.cancel = work.cancel;
   limits.progress = work.progress;
+  limits.files = store_->options_.files;
   return limits;
 }
 
@@ -316,9 +306,7 @@ Result<std::unique_ptr<Store::Building>> Store::Register() {
   change.put.push_back({GenerationKey(id), entry.ToJson(), writer});
   VELLUM_TRY(catalog_->Commit(change));
   std::unique_ptr<Building> building(new Building(this, id, writer, options_.data_dir + "/staging/" + id));
-  std::error_code error;
-  fs::create_directory(building->directory(), error);
-  if (error) return Failed("cannot make " + building->directory(), error);
+  VELLUM_TRY(storage::CreateDirectory(files(), building->directory()));
   return building;
 }
 
@@ -336,18 +324,27 @@ Result<std::unique_ptr<Store::Building>> Store::TakeOver(const GenerationId& id)
   return building;
 }
 
-void Store::Abandon(const Building& building) {
-  Catalog::Change change;
-  change.remove.push_back(GenerationKey(building.id()));
-  catalog_->Commit(change).IgnoreError("the registration goes with the writer's lease");
-  std::error_code error;
-  fs::remove_all(building.directory(), error);
+Result<std::optional<Catalog::Row>> Store::Registration(const Building& building) const {
+  VELLUM_ASSIGN_OR_RETURN(auto row, catalog_->Get(GenerationKey(building.id())));
+  // Another lease: this writer was taken for dead, and somebody else has the directory.
+  if (row && row->lease != building.writer_) row.reset();
+  return row;
 }
 
-void Store::Release(const Building& building) {
+void Store::Abandon(const Building& building) {
+  // What is left here on a failure is swept when the store opens again.
   const auto row = catalog_->Get(GenerationKey(building.id()));
-  // Another lease: this writer was taken for dead, and somebody else has the directory.
-  if (!row.ok() || !*row || (*row)->lease != building.writer_) return;
+  if (!row.ok()) return;
+  const bool registered = *row && (*row)->lease == building.writer_;
+  const bool checkpointed = building.fate_ == Building::Fate::kRelease;
+  // Taken for dead. What is checkpointed may be another writer's by now; the rest has been nobody else's.
+  if (!registered && (*row || checkpointed)) return;
+  if (!checkpointed) {
+    storage::RemoveTree(files(), building.directory()).IgnoreError("the next sweep removes it");
+  }
+  // The directory first: without the registration it would be a stranger's.
+  Swept swept;
+  if (!RemoveDirectory(GenerationPath(building.id()), &swept).ok() || !registered) return;
   Catalog::Change change;
   change.expect.push_back({(*row)->key, (*row)->mod_revision});
   change.remove.push_back((*row)->key);
@@ -358,8 +355,7 @@ Store::Scratch::Scratch(Store* store, std::string name, std::string path)
     : store_(store), name_(std::move(name)), path_(std::move(path)) {}
 
 Store::Scratch::~Scratch() {
-  std::error_code error;
-  fs::remove_all(path_, error);  // what is left of it is swept
+  storage::RemoveTree(store_->files(), path_).IgnoreError("what is left of it is swept");
   MutexLock lock(&store_->scratch_mu_);
   store_->scratch_.erase(name_);
 }
@@ -371,9 +367,7 @@ Result<std::unique_ptr<Store::Scratch>> Store::MakeScratch() {
     scratch_.insert(name);
   }
   std::unique_ptr<Scratch> scratch(new Scratch(this, name, options_.data_dir + "/staging/" + name));
-  std::error_code error;
-  fs::create_directory(scratch->path(), error);
-  if (error) return Failed("cannot make " + scratch->path(), error);
+  VELLUM_TRY(storage::CreateDirectory(files(), scratch->path()));
   return scratch;
 }
 
@@ -422,7 +416,9 @@ Status Store::CommitSwitch(Catalog::Change change, const GenerationId& id, const
     if (!committed.maybe_applied()) return committed;
     // Nobody knows: what is stored now does. Nothing is deleted before that is read.
     for (const Switch& each : switches) {
-      VELLUM_ASSIGN_OR_RETURN(const auto entry, Find(each.entry.run.id));
+      const auto found = Find(each.entry.run.id);
+      if (!found.ok()) return committed;
+      const std::optional<SyncEntry>& entry = *found;
       const bool applied = entry && std::any_of(entry->history.begin(), entry->history.end(), [&](const HistoryEntry& have) {
                              return have.generation == id;
                            });
@@ -447,21 +443,26 @@ Result<std::shared_ptr<const Generation>> Store::Publish(Building* building, Der
   info.dead_bytes = derived.dead_bytes;
   const std::string made = building->directory() + "/generation";
   const std::string sealed = GenerationPath(building->id());
-  std::error_code error;
-  fs::remove_all(made, error);  // of an attempt that failed
   std::uint64_t bytes_written = 0;
   for (const NewFile& each : derived.files) {
     struct stat status {};
     if (::stat(each.path.c_str(), &status) == 0 && status.st_nlink == 1) bytes_written += each.file.bytes;
   }
-  VELLUM_TRY(Assemble(made, std::move(derived.files), &info));
-  fs::rename(made, sealed, error);
-  if (error) return Failed("cannot move " + made + " to " + sealed, error);
-  VELLUM_TRY(storage::SyncDirectory(nullptr, options_.data_dir + "/generations"));
-  VELLUM_TRY(storage::SyncDirectory(nullptr, building->directory()));
+  const std::string taken_for_dead = "the writer of generation " + building->id() + " was declared dead";
+  VELLUM_ASSIGN_OR_RETURN(const auto before, Registration(*building));
+  if (!before) return Aborted(taken_for_dead);
+  // Of an attempt that failed: nothing can refer to them.
+  VELLUM_TRY(storage::RemoveTree(files(), made));
+  VELLUM_TRY(storage::RemoveTree(files(), sealed));
+  VELLUM_TRY(Assemble(made, std::move(derived.files), &info, options_.files));
+  VELLUM_TRY(storage::Rename(files(), made, sealed));
+  VELLUM_TRY(storage::SyncDirectory(files(), options_.data_dir + "/generations"));
+  VELLUM_TRY(storage::SyncDirectory(files(), building->directory()));
+  // Before anything points at it: what cannot be read is not switched to, and what was switched to is handed out.
+  VELLUM_ASSIGN_OR_RETURN(auto generation, OpenFiles(building->id()));
 
-  VELLUM_ASSIGN_OR_RETURN(const auto registered, catalog_->Get(GenerationKey(building->id())));
-  if (!registered) return Aborted("the writer of generation " + building->id() + " was declared dead");
+  VELLUM_ASSIGN_OR_RETURN(const auto registered, Registration(*building));
+  if (!registered) return Aborted(taken_for_dead);
   Catalog::Change change;
   for (const Switch& each : switches) change.expect.push_back({SyncKey(each.entry.run.id), each.entry.mod_revision});
   change.expect.push_back({registered->key, registered->mod_revision});
@@ -469,14 +470,15 @@ Result<std::shared_ptr<const Generation>> Store::Publish(Building* building, Der
   change.put.push_back({registered->key, GenerationEntry{building->id(), GenerationState::kSealed, 0, 0}.ToJson(), 0});
   MutexLock lock(&switch_mu_);
   if (Status committed = CommitSwitch(std::move(change), building->id(), switches, removed); !committed.ok()) {
-    if (!committed.maybe_applied()) fs::remove_all(sealed, error);
+    if (committed.maybe_applied()) building->fate_ = Building::Fate::kUnknown;
     return committed;
   }
   building->fate_ = Building::Fate::kPublished;
-  fs::remove_all(building->directory(), error);
+  storage::RemoveTree(files(), building->directory()).IgnoreError("the next sweep removes it");
   metrics_->Made(info.operation, info.records(), bytes_written,
                  std::chrono::duration<double>(options_.clock->Now() - building->began_).count());
-  return OpenGeneration(building->id());
+  MutexLock cache_lock(&cache_mu_);
+  return Cache(std::move(generation));
 }
 
 Status Store::SwitchTo(const GenerationId& generation, std::vector<Switch> switches,
@@ -551,14 +553,17 @@ Status Store::Delete(std::string_view sync_id) {
 // ---- sweeping ----------------------------------------------------------------------------------------------------
 
 Status Store::RemoveDirectory(const std::string& path, Swept* swept) {
-  swept->bytes += DirectoryBytes(path);
-  const std::string trash = options_.data_dir + "/trash/" + fs::path(path).filename().string();
-  std::error_code error;
-  fs::remove_all(trash, error);
-  fs::rename(path, trash, error);
-  if (error && error != std::errc::no_such_file_or_directory) return Failed("cannot move " + path + " to " + trash, error);
-  fs::remove_all(trash, error);
-  return error ? Failed("cannot remove " + trash, error) : Status();
+  VELLUM_ASSIGN_OR_RETURN(const bool exists, storage::Exists(files(), path));
+  if (!exists) return {};
+  swept->bytes += storage::DirectoryBytes(files(), path);
+  const auto slash = path.rfind('/');
+  const std::string trash = options_.data_dir + "/trash/" + path.substr(slash + 1);
+  VELLUM_TRY(storage::RemoveTree(files(), trash));
+  VELLUM_TRY(storage::Rename(files(), path, trash));
+  // Before its row goes: power loss must not bring back a directory that nobody registered.
+  VELLUM_TRY(storage::SyncDirectory(files(), options_.data_dir + "/trash"));
+  VELLUM_TRY(storage::SyncDirectory(files(), path.substr(0, slash)));
+  return storage::RemoveTree(files(), trash);
 }
 
 bool Store::GraceEnded(const GenerationId& id) {
@@ -615,11 +620,8 @@ Result<Store::Swept> Store::Sweep() {
   MutexLock lock(&switch_mu_);
   // In this order, because others register and write meanwhile: a directory that is there now was registered before it was
   // made, and an open sync is stored before its writer lets the registration go.
-  std::error_code error;
-  std::vector<std::string> staged;
-  for (const auto& directory : fs::directory_iterator(options_.data_dir + "/staging", error)) {
-    staged.push_back(directory.path().filename().string());
-  }
+  const std::string staging = options_.data_dir + "/staging";
+  VELLUM_ASSIGN_OR_RETURN(const auto staged, storage::ListDirectory(files(), staging));
   VELLUM_ASSIGN_OR_RETURN(const auto generations, ListGenerations());
   VELLUM_ASSIGN_OR_RETURN(const auto syncs, List());
   const References references = Referenced(syncs);
@@ -637,12 +639,14 @@ Result<Store::Swept> Store::Sweep() {
       MutexLock scratch(&scratch_mu_);
       if (scratch_.contains(name)) continue;
     }
-    VELLUM_TRY(RemoveDirectory(options_.data_dir + "/staging/" + name, &swept));
+    VELLUM_TRY(RemoveDirectory(staging + "/" + name, &swept));
     ++swept.directories;
   }
-  for (const auto& directory : fs::directory_iterator(options_.data_dir + "/trash", error)) {
-    swept.bytes += DirectoryBytes(directory.path().string());
-    fs::remove_all(directory.path(), error);
+  const std::string trash = options_.data_dir + "/trash";
+  VELLUM_ASSIGN_OR_RETURN(const auto thrown_away, storage::ListDirectory(files(), trash));
+  for (const std::string& name : thrown_away) {
+    swept.bytes += storage::DirectoryBytes(files(), trash + "/" + name);
+    VELLUM_TRY(storage::RemoveTree(files(), trash + "/" + name));
     ++swept.directories;
   }
   metrics_->Swept(swept.generations, swept.directories, swept.bytes);

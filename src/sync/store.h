@@ -36,6 +36,7 @@ struct StoreOptions : SyncOptions {
   Metrics* metrics = nullptr;  ///< For vellum_sync_*; null: nobody looks. Must outlive the store.
   Clock* clock = SystemClock();
   Logger logger;
+  FileSystemPtr files = nullptr;             ///< Null: the machine's. The tests' one fails and forgets on demand.
 };
 
 /// How long work is followed and stopped.
@@ -74,11 +75,14 @@ class Store {
     /// From now on the directory outlives this object: a checkpointed sync owns it, and another writer may take it over
     /// when this object is gone.
     void Keep() { fate_ = Fate::kRelease; }
+    /// Makes the directory's own name survive power loss.
+    Status SyncName() const;
 
    private:
     friend class Store;
     /// What becomes of the registration and of the directory.
-    enum class Fate : std::uint8_t { kAbandon, kRelease, kPublished };
+    /// kUnknown: nobody knows whether the switch happened; whoever opens the store next will.
+    enum class Fate : std::uint8_t { kAbandon, kRelease, kPublished, kUnknown };
     Building(Store* store, GenerationId id, LeaseId writer, std::string directory);
     Store* const store_;
     const GenerationId id_;
@@ -190,11 +194,16 @@ class Store {
   void Evict() const VELLUM_REQUIRES(cache_mu_);
   std::size_t Readers() const VELLUM_EXCLUDES(cache_mu_);
   bool GraceEnded(const GenerationId& id) VELLUM_REQUIRES(switch_mu_);
+  storage::FileSystem* files() const { return options_.files.get(); }
+  Result<std::shared_ptr<const Generation>> OpenFiles(const GenerationId& id) const;
+  /// Keeps it open within the budget of files; returns the handle that is shared.
+  std::shared_ptr<const Generation> Cache(std::shared_ptr<const Generation> generation) const VELLUM_REQUIRES(cache_mu_);
   Status RemoveDirectory(const std::string& path, Swept* swept);
   std::string SessionsPath(std::string_view sync_id) const;
   Status SweepGeneration(const GenerationEntry& entry, Swept* swept);
   void Abandon(const Building& building);
-  void Release(const Building& building);
+  /// The row of what is being built. nullopt: its writer was taken for dead, and somebody else may have it.
+  Result<std::optional<Catalog::Row>> Registration(const Building& building) const;
 
   const StoreOptions options_;
   Catalog* const catalog_;
@@ -233,8 +242,5 @@ class Store {
 
 /// A new generation's name: a KSUID, so that names sort by time to the second.
 std::string NewKsuid(Clock* clock);
-
-/// `path`'s size on disk in bytes, files only. 0 for what is not there.
-std::uint64_t DirectoryBytes(const std::string& path);
 
 }  // namespace vellum::sync

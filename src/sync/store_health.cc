@@ -1,6 +1,5 @@
 #include <sys/stat.h>
 
-#include <filesystem>
 #include <set>
 
 #include "base/bytes.h"
@@ -12,8 +11,6 @@
 namespace vellum::sync {
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr std::uint64_t kGenerationBytesMax = 64u << 20;
 
 }  // namespace
@@ -24,7 +21,7 @@ Result<std::shared_ptr<const GenerationInfo>> Store::InfoOf(const GenerationId& 
     if (const auto found = infos_.find(id); found != infos_.end()) return found->second;
   }
   const std::string path = GenerationPath(id) + "/GENERATION";
-  const auto bytes = storage::ReadSmallFile(nullptr, path, kGenerationBytesMax);
+  const auto bytes = storage::ReadSmallFile(files(), path, kGenerationBytesMax);
   if (!bytes.ok()) return DataLoss(path + " is missing or unreadable: " + bytes.error().message());
   auto decoded = GenerationInfo::Decode(*bytes);
   if (!decoded.ok()) return std::move(decoded).error().WithContext(path);
@@ -35,7 +32,7 @@ Result<std::shared_ptr<const GenerationInfo>> Store::InfoOf(const GenerationId& 
 }
 
 Status Store::AdmitWriter() const {
-  const std::uint64_t bytes = DirectoryBytes(options_.data_dir + "/staging");
+  const std::uint64_t bytes = storage::DirectoryBytes(files(), options_.data_dir + "/staging");
   if (bytes <= options_.staging_bytes_max) return {};
   metrics_->WriterRefused();
   return ResourceExhausted("syncs that are being written take " + std::to_string(bytes) + " bytes already, above the limit of " +
@@ -55,11 +52,11 @@ Status Store::RemoveOrphanedSessions() {
   VELLUM_ASSIGN_OR_RETURN(const auto syncs, List());
   std::set<std::string> known;
   for (const SyncEntry& sync : syncs) known.insert(SessionsPath(sync.run.id));
-  std::error_code error;
-  for (const auto& file : fs::directory_iterator(options_.data_dir + "/sessions", error)) {
+  const std::string directory = options_.data_dir + "/sessions/";
+  VELLUM_ASSIGN_OR_RETURN(const auto names, storage::ListDirectory(files(), directory));
+  for (const std::string& name : names) {
     // Left by a crash between the transaction that forgot a sync and the removal: another sync of its name must not get it.
-    std::error_code ignored;
-    if (!known.contains(file.path().string())) fs::remove(file.path(), ignored);
+    if (!known.contains(directory + name)) VELLUM_TRY(storage::RemoveFile(files(), directory + name));
   }
   return {};
 }
@@ -96,8 +93,8 @@ Result<StoreFacts> Store::Survey() const {
       (first ? facts.bytes : facts.bytes_shared) += file.bytes;
     }
   }
-  facts.staging_bytes = DirectoryBytes(options_.data_dir + "/staging");
-  facts.trash_bytes = DirectoryBytes(options_.data_dir + "/trash");
+  facts.staging_bytes = storage::DirectoryBytes(files(), options_.data_dir + "/staging");
+  facts.trash_bytes = storage::DirectoryBytes(files(), options_.data_dir + "/trash");
   metrics_->Surveyed(facts);
   metrics_->Readers(Readers());
   return facts;

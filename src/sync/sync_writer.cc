@@ -26,7 +26,7 @@ Result<std::unique_ptr<SyncWriter>> SyncWriter::Begin(Store* store, SyncRun run,
   if (!connector.empty()) entry.connector = std::move(connector);
   const bool replaces = entry.mod_revision != 0;
   VELLUM_ASSIGN_OR_RETURN(auto building, store->Register());
-  VELLUM_ASSIGN_OR_RETURN(auto staging, Staging::Create({building->directory(), store->options().memory_bytes}));
+  VELLUM_ASSIGN_OR_RETURN(auto staging, Staging::Create({building->directory(), store->options().memory_bytes, store->options().files}));
   if (!replaces) {
     const Stamp ended_at = std::exchange(entry.run.ended_at, 0);
     VELLUM_TRY(store->PutOpen(&entry, building.get(), /*writer_bound=*/true));
@@ -45,7 +45,7 @@ Result<std::unique_ptr<SyncWriter>> SyncWriter::Resume(Store* store, std::string
     return FailedPrecondition("sync " + Printable(sync_id) + " is not being written: there is nothing to resume");
   }
   VELLUM_ASSIGN_OR_RETURN(auto building, store->TakeOver(entry.staging));
-  VELLUM_ASSIGN_OR_RETURN(auto staging, Staging::Resume({building->directory(), store->options().memory_bytes}));
+  VELLUM_ASSIGN_OR_RETURN(auto staging, Staging::Resume({building->directory(), store->options().memory_bytes, store->options().files}));
   return std::unique_ptr<SyncWriter>(
       new SyncWriter(store, std::move(entry), std::move(building), std::move(staging)));
 }
@@ -68,6 +68,7 @@ Status SyncWriter::Put(const RecordView& record) {
 Status SyncWriter::Checkpoint(std::string_view token) {
   if (replaces_) return FailedPrecondition("a sync that replaces another cannot be checkpointed: it has no row of its own");
   VELLUM_TRY(staging_->Checkpoint(token));
+  VELLUM_TRY(building_->SyncName());
   entry_.run.token = std::string(token);
   VELLUM_TRY(store_->PutOpen(&entry_, building_.get(), /*writer_bound=*/false));
   building_->Keep();
@@ -85,7 +86,8 @@ Result<Sum128> SyncWriter::Build(const Work& work) {
 Result<std::shared_ptr<const Generation>> SyncWriter::Seal(Stamp ended_at, std::string operation, const Work& work) {
   if (!derived_) VELLUM_TRY(Build(work).error());
   entry_.run.ended_at = ended_at;
-  auto published = store_->Publish(building_.get(), *std::move(derived_), {}, {{entry_, std::move(operation)}});
+  // Its files stay until it is published, so a failed attempt can be repeated.
+  auto published = store_->Publish(building_.get(), *derived_, {}, {{entry_, std::move(operation)}});
   // Where nobody knows whether the switch happened the row is left alone; in all others it is the sealed sync's, or still ours.
   if (published.ok() || published.error().maybe_applied()) row_is_mine_ = false;
   return published;

@@ -61,10 +61,11 @@ void CompareKeys(const BucketInfo& bucket, storage::TableCursor* stored, storage
 }  // namespace
 
 Result<VerifyReport> VerifyGeneration(const Generation& generation, const std::string& scratch, const Work& work) {
+  const FileSystemPtr& files = generation.file_system();
   VerifyReport report;
   Problems problems(&report);
   for (const GenerationFile& file : generation.info().files) {
-    VELLUM_ASSIGN_OR_RETURN(const std::string sha256, FileSha256(generation.FilePath(file)));
+    VELLUM_ASSIGN_OR_RETURN(const std::string sha256, FileSha256(generation.FilePath(file), files));
     if (sha256 != file.sha256) problems.Add(generation.FilePath(file) + ": the SHA-256 is not the one in GENERATION");
     ++report.files;
   }
@@ -88,7 +89,7 @@ Result<VerifyReport> VerifyGeneration(const Generation& generation, const std::s
         auto& sorter = rebuilt[index];
         if (!sorter) {
           sorter = std::make_unique<RunSorter>(RunSorter::Options{
-              scratch, "verify-" + std::to_string(static_cast<int>(index)), 32u << 20});
+              scratch, "verify-" + std::to_string(static_cast<int>(index)), 32u << 20, files});
         }
         if (failed.ok()) failed = sorter->Add(key, {});
       }));

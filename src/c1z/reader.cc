@@ -12,6 +12,15 @@ bool IsCompactable(const std::string& type) { return type == "full" || type == "
 
 }  // namespace
 
+void ReadReport::Add(const ReadReport& other) {
+  rows += other.rows;
+  for (const auto& [reason, count] : other.invalid) invalid[reason] += count;
+  unstamped += other.unstamped;
+  expansions_moved += other.expansions_moved;
+  for (const auto& [part, count] : other.disagreeing) disagreeing[part] += count;
+  foreign += other.foreign;
+}
+
 Result<std::unique_ptr<Reader>> OpenReader(const std::string& path, const OpenOptions& options) {
   VELLUM_ASSIGN_OR_RETURN(const Format format, DetectFormat(path));
   if (format == Format::kV3) {

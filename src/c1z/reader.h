@@ -37,6 +37,12 @@ struct ReadReport {
   std::map<std::string, std::uint64_t> invalid;
   std::uint64_t unstamped = 0;         ///< Rows whose stamp is not a time; they count as unstamped.
   std::uint64_t expansions_moved = 0;  ///< Taken out of messages.
+  /// v1: rows whose columns and message name different records, by table and part. The columns count; for an
+  /// entitlement's resource and a resource's parent the message does.
+  std::map<std::string, std::uint64_t> disagreeing;
+  std::uint64_t foreign = 0;  ///< v1: rows of other syncs, or of none, that were passed over.
+
+  void Add(const ReadReport& other);
 };
 
 /// An entry of a connector's scratch pad.
@@ -62,6 +68,12 @@ class Reader {
   enum class Invalid : std::uint8_t { kFail, kSkip };
   virtual Status ReadRecords(const FileSync& sync, sync::RecordType type, Invalid invalid, const Visit& visit,
                              ReadReport* report) = 0;
+  /// ReadRecords on several threads, where the format allows it: `visits[i]` is called on a thread of its own with the i-th
+  /// part of the records. Parts follow each other in ReadRecords' order; some may be empty.
+  virtual Status ReadInParts(const FileSync& sync, sync::RecordType type, Invalid invalid, const std::vector<Visit>& visits,
+                             ReadReport* report) {
+    return ReadRecords(sync, type, invalid, visits.front(), report);
+  }
   /// Whether ReadRecords hands out the records of `type` in the order of the store's keys, each identity once, so that
   /// nobody need sort them.
   virtual bool InIdentityOrder(sync::RecordType type) const = 0;

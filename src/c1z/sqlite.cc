@@ -8,6 +8,10 @@ namespace {
 /// The longest cell that is read: far above what a record or an asset may have.
 constexpr int kCellBytesMax = 256 << 20;
 
+/// A real schema needs a few thousand steps.
+constexpr int kStepsPerRound = 10'000;
+constexpr int kSchemaRoundsMax = 5'000;
+
 /// SQLite's outcomes as ours.
 Status FromSqlite(int code, const std::string& path, const std::string& text) {
   const std::string message = path + ": " + text;
@@ -23,7 +27,10 @@ Status FromSqlite(int code, const std::string& path, const std::string& text) {
     case SQLITE_NOMEM: return ResourceExhausted(message);
     case SQLITE_INTERRUPT: return Cancelled(message);
     case SQLITE_CANTOPEN: return FailedPrecondition(message);
-    case SQLITE_CONSTRAINT: return InvalidArgument(message);
+    case SQLITE_CONSTRAINT:
+    case SQLITE_ERROR:  // of a schema that is not what a statement needs
+    case SQLITE_AUTH:
+    case SQLITE_MISMATCH: return InvalidArgument(message);
     default: return Internal(message + " (SQLite code " + std::to_string(code) + ")");
   }
 }
@@ -66,8 +73,15 @@ Result<Sqlite> Sqlite::Open(const std::string& uri, int flags) {
 Result<Sqlite> Sqlite::OpenUntrusted(const std::string& path) {
   VELLUM_ASSIGN_OR_RETURN(Sqlite database, Open(UriPath(path) + "?mode=ro&immutable=1", SQLITE_OPEN_READONLY));
   database.path_ = path;
-  VELLUM_TRY(database.Run("PRAGMA cell_size_check=ON; PRAGMA query_only=ON; PRAGMA cache_size=-16384; "
-                          "PRAGMA temp_store=MEMORY"));
+  // The schema is read now, and within bounds: a tree that leads in circles would be read for ever.
+  int rounds = kSchemaRoundsMax;
+  sqlite3_progress_handler(database.db_.get(), kStepsPerRound, [](void* left) { return --*static_cast<int*>(left) < 0 ? 1 : 0; },
+                           &rounds);
+  Status read = database.Run("PRAGMA cell_size_check=ON; PRAGMA query_only=ON; PRAGMA cache_size=-16384; "
+                             "SELECT 1 FROM sqlite_schema LIMIT 1");
+  sqlite3_progress_handler(database.db_.get(), 0, nullptr, nullptr);
+  if (read.code() == Code::kCancelled) return InvalidArgument(path + ": the schema has no end: the database is damaged");
+  VELLUM_TRY(std::move(read));
   return database;
 }
 

@@ -67,6 +67,10 @@ class Statement {
     return {static_cast<const char*>(bytes), static_cast<std::size_t>(sqlite3_column_bytes(statement_.get(), column))};
   }
   bool IsNull(int column) const { return sqlite3_column_type(statement_.get(), column) == SQLITE_NULL; }
+  bool IsNumber(int column) const {
+    const int type = sqlite3_column_type(statement_.get(), column);
+    return type == SQLITE_INTEGER || type == SQLITE_FLOAT;
+  }
   std::int64_t Int(int column) const { return sqlite3_column_int64(statement_.get(), column); }
 
  private:

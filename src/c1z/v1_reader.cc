@@ -6,11 +6,11 @@
 #include <cstdlib>
 #include <filesystem>
 #include <set>
+#include <thread>
 
 #include "base/bytes.h"
-#include "c1/connector/v2/connector.pb.h"
 #include "c1z/sqlite.h"
-#include "sync/codec.h"
+#include "c1z/v1_rows.h"
 
 namespace vellum::c1z {
 namespace {
@@ -18,30 +18,8 @@ namespace {
 using sync::RecordType;
 using sync::RecordView;
 
-constexpr std::string_view kExpandable = "c1.connector.v2.GrantExpandable";
 constexpr std::size_t kSyncsMax = 100'000;
-
-struct TableSpec {
-  RecordType type;
-  const char* name;
-  std::vector<const char*> required;
-};
-
-const std::vector<TableSpec>& RecordTables() {
-  static const std::vector<TableSpec> tables = {
-      {RecordType::kResourceType, "v1_resource_types", {"external_id", "data", "sync_id", "discovered_at"}},
-      {RecordType::kResource, "v1_resources", {"resource_type_id", "external_id", "data", "sync_id", "discovered_at"}},
-      {RecordType::kEntitlement, "v1_entitlements",
-       {"resource_type_id", "resource_id", "external_id", "data", "sync_id", "discovered_at"}},
-      {RecordType::kGrant, "v1_grants",
-       {"resource_type_id", "resource_id", "entitlement_id", "principal_resource_type_id", "principal_resource_id",
-        "external_id", "data", "sync_id", "discovered_at"}},
-      {RecordType::kAsset, "v1_assets", {"external_id", "content_type", "data", "sync_id", "discovered_at"}},
-  };
-  return tables;
-}
-
-const TableSpec& TableOf(RecordType type) { return RecordTables()[static_cast<std::size_t>(type)]; }
+constexpr std::uint64_t kPartRowsMin = 20'000;  ///< Below it threads cost more than they bring.
 
 std::string MakePrivatePath(const std::string& directory) {
   std::string path = (directory.empty() ? std::filesystem::temp_directory_path() : std::filesystem::path(directory)).string() +
@@ -65,58 +43,7 @@ class PrivateDirectory {
   const std::string path_;
 };
 
-/// A message's resource id, for rows whose columns do not give it.
-std::string ResourceIdInMessage(std::string_view data) {
-  c1::connector::v2::Resource resource;
-  if (!resource.ParseFromArray(data.data(), static_cast<int>(data.size()))) return {};
-  return resource.id().resource();
-}
-
-bool IsBlank(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return c == ' ' || (c >= '\t' && c <= '\r'); });
-}
-
 }  // namespace
-
-std::optional<Expansion> ExtractExpansion(std::string_view grant_message) {
-  Expansion result;
-  ByteReader reader(grant_message);
-  while (!reader.empty()) {
-    const std::string_view before = reader.rest();
-    const auto tag = reader.ReadVarint();
-    if (!tag) return std::nullopt;
-    std::optional<std::string_view> bytes;
-    switch (*tag & 7) {
-      case 0:
-        if (!reader.ReadVarint()) return std::nullopt;
-        break;
-      case 1:
-        if (!reader.ReadBytes(8)) return std::nullopt;
-        break;
-      case 2:
-        bytes = reader.ReadLengthPrefixed();
-        if (!bytes) return std::nullopt;
-        break;
-      case 5:
-        if (!reader.ReadBytes(4)) return std::nullopt;
-        break;
-      default: return std::nullopt;
-    }
-    google::protobuf::Any annotation;
-    if (*tag >> 3 == 4 && bytes && bytes->find(kExpandable) != std::string_view::npos &&
-        annotation.ParseFromArray(bytes->data(), static_cast<int>(bytes->size())) &&
-        std::string_view(annotation.type_url()).ends_with(kExpandable)) {
-      c1::connector::v2::GrantExpandable expandable;
-      if (!expandable.ParseFromString(annotation.value())) return std::nullopt;
-      const bool any = std::any_of(expandable.entitlement_ids().begin(), expandable.entitlement_ids().end(),
-                                   [](const std::string& id) { return !IsBlank(id); });
-      if (any) result.expansion = annotation.value();
-      continue;
-    }
-    result.message.append(before.substr(0, before.size() - reader.rest().size()));
-  }
-  return result;
-}
 
 struct V1Reader::Impl {
   Impl(std::string opened_path, const OpenOptions& opened_with, std::string directory)
@@ -125,10 +52,13 @@ struct V1Reader::Impl {
   std::string path;
   OpenOptions options;
   PrivateDirectory scratch;
+  std::string copy;  ///< The decompressed database.
   std::unique_ptr<Sqlite> database;
   std::map<std::string, std::set<std::string>> columns;  ///< Of the ordinary tables that we know, by name.
   std::vector<FileSync> syncs;
 
+  /// Notes a table's columns, if it is there and an ordinary table.
+  Status ReadTable(const char* table);
   Status ReadSchema();
   Status ReadSyncs();
   bool Has(const std::string& table) const { return columns.contains(table); }
@@ -140,32 +70,47 @@ struct V1Reader::Impl {
   std::string ColumnOr(const std::string& table, const char* column, const char* otherwise) const {
     return Has(table, column) ? std::string(column) : std::string(otherwise);
   }
-  Status FillIdentity(RecordType type, const Statement& row, RecordView* record, std::string* text) const;
+
+  struct Stretch;
+  class RowOrder;
+  /// The rows of one stretch of a table, on a connection of the caller's.
+  Status ReadRows(Sqlite* connection, const FileSync& sync, RecordType type, Invalid invalid, const Visit& visit,
+                  ReadReport* report, Stretch* stretch) const;
+  /// Row ids that cut a table into parts; none if it is not worth while.
+  Result<std::vector<std::int64_t>> Cuts(const char* table, std::size_t parts) const;
+  /// Walks a table: (row id, sync id).
+  Status CheckRows(const char* table, const std::function<Status(const Statement&)>& visit) const;
 };
 
-Status V1Reader::Impl::ReadSchema() {
-  // Only ordinary tables count: a view or a virtual table under a known name is not read.
-  VELLUM_ASSIGN_OR_RETURN(Statement tables, database->Prepare(
-      "SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND name LIKE 'v1\\_%' ESCAPE '\\'"));
-  std::vector<std::string> names;
+Status V1Reader::Impl::ReadTable(const char* table) {
+  VELLUM_ASSIGN_OR_RETURN(Statement objects,
+                          database->Prepare("SELECT type, sql FROM sqlite_schema WHERE name = ? COLLATE NOCASE"));
+  objects.Bind(1, std::string_view(table));
+  VELLUM_ASSIGN_OR_RETURN(const bool there, objects.Step());
+  if (!there) return {};
+  const auto unfit = [&](const std::string& why) { return InvalidArgument(path + ": " + table + " " + why); };
+  std::string sql(objects.Bytes(1).substr(0, 64));
+  std::transform(sql.begin(), sql.end(), sql.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  if (objects.Bytes(0) != "table") return unfit("is not a table but a " + Printable(objects.Bytes(0)));
+  if (sql.starts_with("create virtual")) return unfit("is a virtual table");
+  VELLUM_ASSIGN_OR_RETURN(Statement list, database->Prepare(std::string("PRAGMA table_list(") + table + ")"));
+  VELLUM_ASSIGN_OR_RETURN(const bool listed, list.Step());
+  if (listed && list.Int(4) != 0) return unfit("is a table without row ids");
+  VELLUM_ASSIGN_OR_RETURN(Statement info, database->Prepare(std::string("PRAGMA table_xinfo(") + table + ")"));
   for (;;) {
-    VELLUM_ASSIGN_OR_RETURN(const bool row, tables.Step());
-    if (!row) break;
-    const std::string name(tables.Bytes(0));
-    std::string sql(tables.Bytes(1).substr(0, 64));
-    std::transform(sql.begin(), sql.end(), sql.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    if (sql.starts_with("create virtual")) return InvalidArgument(path + ": table " + Printable(name) + " is virtual");
-    names.push_back(name);
+    VELLUM_ASSIGN_OR_RETURN(const bool row, info.Step());
+    if (!row) return {};
+    const std::string column(info.Bytes(1));
+    if (info.Int(6) != 0) return unfit("computes the column " + Printable(column) + " instead of keeping it");
+    if (column == "_rowid_") return unfit("has a column named _rowid_");
+    columns[table].insert(column);
   }
-  for (const char* known : {"v1_resource_types", "v1_resources", "v1_entitlements", "v1_grants", "v1_assets", "v1_sync_runs",
+}
+
+Status V1Reader::Impl::ReadSchema() {
+  for (const char* known : {"v1_sync_runs", "v1_resource_types", "v1_resources", "v1_entitlements", "v1_grants", "v1_assets",
                             "v1_connector_sessions"}) {
-    if (std::find(names.begin(), names.end(), known) == names.end()) continue;
-    VELLUM_ASSIGN_OR_RETURN(Statement info, database->Prepare(std::string("PRAGMA table_info(") + known + ")"));
-    for (;;) {
-      VELLUM_ASSIGN_OR_RETURN(const bool row, info.Step());
-      if (!row) break;
-      columns[known].insert(std::string(info.Bytes(1)));
-    }
+    VELLUM_TRY(ReadTable(known));
   }
   if (!Has("v1_sync_runs")) {
     return InvalidArgument(path + " holds a SQLite database without the table v1_sync_runs: not an access snapshot");
@@ -174,7 +119,8 @@ Status V1Reader::Impl::ReadSchema() {
     if (!Has("v1_sync_runs", column)) return InvalidArgument(path + ": table v1_sync_runs lacks the column " + column);
   }
   for (const TableSpec& table : RecordTables()) {
-    if (!Has(table.name)) continue;
+    // Every version has them all. Where one is gone, so are records.
+    if (!Has(table.name)) return InvalidArgument(path + " lacks the table " + table.name + ": the database is damaged");
     for (const char* column : table.required) {
       if (!Has(table.name, column)) {
         return InvalidArgument(path + ": table " + table.name + " lacks the column " + column);
@@ -191,11 +137,12 @@ Status V1Reader::Impl::ReadSyncs() {
       database->Prepare("SELECT sync_id, started_at, ended_at, sync_token, " + ColumnOr(runs, "sync_type", "'full'") + ", " +
                         ColumnOr(runs, "parent_sync_id", "''") + ", " + ColumnOr(runs, "linked_sync_id", "''") + ", " +
                         ColumnOr(runs, "supports_diff", "0") + ", " + ColumnOr(runs, "grants_backfilled", "0") + ", " +
-                        ColumnOr(runs, "stats", "NULL") + " FROM v1_sync_runs ORDER BY id"));
+                        ColumnOr(runs, "stats", "NULL") + " FROM v1_sync_runs NOT INDEXED ORDER BY _rowid_"));
   std::set<std::string> seen;
   for (;;) {
-    VELLUM_ASSIGN_OR_RETURN(const bool row, rows.Step());
-    if (!row) return {};
+    auto row = rows.Step();
+    if (!row.ok()) return std::move(row).error().WithContext(path + ", table " + runs);
+    if (!*row) return {};
     FileSync sync;
     sync.run.id = std::string(rows.Bytes(0));
     if (sync.run.id.empty()) return InvalidArgument(path + ": a sync run has an empty id");
@@ -215,7 +162,7 @@ Status V1Reader::Impl::ReadSyncs() {
         return InvalidArgument(path + ": sync " + Printable(sync.run.id) + " ended at " + Printable(rows.Bytes(2)) +
                                ", which is not a time");
       }
-      sync.run.ended_at = *ended;
+      sync.run.ended_at = std::max<sync::Stamp>(*ended, 1);  // it has ended, even if before 1970
     }
     sync.run.token = std::string(rows.Bytes(3));
     sync.run.type = std::string(rows.Bytes(4));
@@ -236,10 +183,10 @@ Result<std::unique_ptr<V1Reader>> V1Reader::Open(const std::string& path, const 
   std::string directory = MakePrivatePath(options.scratch_dir);
   if (directory.empty()) return FailedPrecondition("cannot make a private directory in " + options.scratch_dir);
   auto impl = std::make_unique<Impl>(path, options, std::move(directory));
-  const std::string copy = impl->scratch.path() + "/sync.db";
-  VELLUM_TRY(ExtractDatabase(path, copy, options.limits));
+  impl->copy = impl->scratch.path() + "/sync.db";
+  VELLUM_TRY(ExtractDatabase(path, impl->copy, options.limits));
   const auto with_path = [&path](Status status) { return std::move(status).WithContext(path); };
-  auto database = Sqlite::OpenUntrusted(copy);
+  auto database = Sqlite::OpenUntrusted(impl->copy);
   if (!database.ok()) return with_path(std::move(database).error());
   impl->database = std::make_unique<Sqlite>(*std::move(database));
   if (Status schema = impl->ReadSchema(); !schema.ok()) return schema;
@@ -249,140 +196,188 @@ Result<std::unique_ptr<V1Reader>> V1Reader::Open(const std::string& path, const 
 
 const std::vector<FileSync>& V1Reader::syncs() const { return impl_->syncs; }
 
-namespace {
+/// A stretch of a table's rows, by row id: from `from` on, up to but without `to`.
+struct V1Reader::Impl::Stretch {
+  std::optional<std::int64_t> from;
+  std::optional<std::int64_t> to;
+  // What reading it came across: its first row, and the first one behind it.
+  std::optional<std::int64_t> first;
+  std::optional<std::int64_t> next;
+};
 
-/// The columns of a record table's query, in this order; identity columns first.
-enum Column { kData, kStamp, kExternalId, kTypeId, kResourceId, kEntitlementId, kPrincipalType, kPrincipalId, kExpansion, kNeedsExpansion, kContentType };
-
-std::string QueryFor(RecordType type, const std::string& expansion, const std::string& needs_expansion) {
-  const auto only = [type](RecordType wanted, const char* column) {
-    return type == wanted ? std::string(column) : std::string("NULL");
-  };
-  const bool has_type = type == RecordType::kResource || type == RecordType::kEntitlement || type == RecordType::kGrant;
-  const bool has_resource = type == RecordType::kEntitlement || type == RecordType::kGrant;
-  return "SELECT data, discovered_at, external_id, " + std::string(has_type ? "resource_type_id" : "NULL") + ", " +
-         (has_resource ? "resource_id" : "NULL") + ", " + only(RecordType::kGrant, "entitlement_id") + ", " +
-         only(RecordType::kGrant, "principal_resource_type_id") + ", " + only(RecordType::kGrant, "principal_resource_id") +
-         ", " + (type == RecordType::kGrant ? expansion : "NULL") + ", " +
-         (type == RecordType::kGrant ? needs_expansion : "0") + ", " + only(RecordType::kAsset, "content_type") + " FROM " +
-         TableOf(type).name + " WHERE sync_id = ? ORDER BY id";
-}
-
-}  // namespace
-
-Status V1Reader::Impl::FillIdentity(RecordType type, const Statement& row, RecordView* record, std::string* text) const {
-  record->id = row.Bytes(kExternalId);
-  record->type_id = row.Bytes(kTypeId);
-  record->resource_id = row.Bytes(kResourceId);
-  record->entitlement_id = row.Bytes(kEntitlementId);
-  record->principal_type_id = row.Bytes(kPrincipalType);
-  record->principal_id = row.Bytes(kPrincipalId);
-  if (type == RecordType::kEntitlement) {
-    // A second put of one id updates the message and leaves the columns as they were, so the message knows better.
-    c1::connector::v2::Entitlement entitlement;
-    if (!entitlement.ParseFromArray(record->data.data(), static_cast<int>(record->data.size()))) {
-      return InvalidArgument("the message is not protobuf");
+/// Rows come in the order of their ids, each id once. In a damaged tree, or one that leads in circles to make few pages many
+/// rows, they do not.
+class V1Reader::Impl::RowOrder {
+ public:
+  Status Check(std::int64_t row_id, const std::string& path, const char* table) {
+    if (last_ && row_id <= *last_) {
+      return InvalidArgument(path + ", table " + table + ": row " + std::to_string(row_id) + " comes behind row " +
+                             std::to_string(*last_) + ": the database is damaged");
     }
-    const auto& resource = entitlement.resource().id();
-    if (!resource.resource_type().empty() && !resource.resource().empty()) {
-      *text = resource.resource_type() + resource.resource();
-      record->type_id = std::string_view(*text).substr(0, resource.resource_type().size());
-      record->resource_id = std::string_view(*text).substr(resource.resource_type().size());
-    }
+    last_ = row_id;
     return {};
   }
-  if (type != RecordType::kResource) return {};
-  // The column holds "type:id". A file that has it otherwise still says the id in the message.
-  const std::string_view type_id = record->type_id;
-  if (record->id.size() > type_id.size() && record->id.substr(0, type_id.size()) == type_id &&
-      record->id[type_id.size()] == ':') {
-    record->id.remove_prefix(type_id.size() + 1);
-  } else {
-    *text = ResourceIdInMessage(record->data);
-    record->id = *text;
-  }
-  if (const auto parent = sync::ReadParent(record->data)) {
-    record->parent_type_id = parent->type_id;
-    record->parent_id = parent->id;
-    return {};
-  }
-  return InvalidArgument("the message is not protobuf");
-}
 
-Status V1Reader::ReadRecords(const FileSync& sync, RecordType type, Invalid invalid, const Visit& visit,
-                             ReadReport* report) {
+ private:
+  std::optional<std::int64_t> last_;
+};
+
+Status V1Reader::Impl::ReadRows(Sqlite* connection, const FileSync& sync, RecordType type, Invalid invalid, const Visit& visit,
+                                ReadReport* report, Stretch* stretch) const {
   const TableSpec& table = TableOf(type);
-  if (!impl_->Has(table.name)) return {};
-  VELLUM_ASSIGN_OR_RETURN(Statement rows,
-                          impl_->database->Prepare(QueryFor(type, impl_->ColumnOr(table.name, "expansion", "NULL"),
-                                                            impl_->ColumnOr(table.name, "needs_expansion", "0"))));
-  rows.Bind(1, sync.run.id);
-  std::string text;
+  const std::string selected =
+      RowDecoder::Columns(type, [&](const char* column) { return Has(table.name, column); });
+  // No index of the file is used: what it leaves out would be missing without a sound.
+  VELLUM_ASSIGN_OR_RETURN(Statement rows, connection->Prepare("SELECT _rowid_, sync_id, " + selected + " FROM " + table.name +
+                                                              " NOT INDEXED" +
+                                                              (stretch->from ? " WHERE _rowid_ >= ?" : "") +
+                                                              " ORDER BY _rowid_"));
+  if (stretch->from) rows.Bind(1, *stretch->from);
+  RowDecoder decoder(type, &options.zone);
+  RowOrder order;
+  RecordView record;
   for (;;) {
     auto row = rows.Step();
-    if (!row.ok()) return std::move(row).error().WithContext(impl_->path + ", table " + table.name);
+    if (!row.ok()) return std::move(row).error().WithContext(path + ", table " + table.name);
     if (!*row) return {};
-    ++report->rows;
-    RecordView record;
-    record.type = type;
-    record.data = rows.Bytes(kData);
-    record.expansion = rows.Bytes(kExpansion);
-    record.needs_expansion = rows.Int(kNeedsExpansion) != 0;
-    record.content_type = rows.Bytes(kContentType);
-    const auto stamp = impl_->options.zone.ToStamp(rows.Bytes(kStamp));
-    if (!stamp) ++report->unstamped;
-    record.discovered_at = stamp.value_or(0);
-    Status usable = impl_->FillIdentity(type, rows, &record, &text);
-    std::optional<Expansion> moved;
-    if (usable.ok() && type == RecordType::kGrant) {
-      const bool slim = (record.data.empty() || (record.data[0] != '\x0A' && record.data[0] != '\x12'));
-      record.slim = slim;
-      if (record.expansion.empty() && record.data.find(kExpandable) != std::string_view::npos) {
-        moved = ExtractExpansion(record.data);
-        if (moved) {
-          record.data = moved->message;
-          record.expansion = moved->expansion;
-          if (!moved->expansion.empty()) ++report->expansions_moved;
-        } else {
-          usable = InvalidArgument("the message is not protobuf");
-        }
-      }
+    const std::int64_t row_id = rows.Int(0);
+    VELLUM_TRY(order.Check(row_id, path, table.name));
+    if (!stretch->first) stretch->first = row_id;
+    if (stretch->to && row_id >= *stretch->to) {
+      stretch->next = row_id;
+      return {};
     }
-    if (usable.ok()) usable = sync::CheckRecord(record);
-    if (!usable.ok()) {
-      const std::string reason = std::string(table.name) + ": " + usable.message().substr(0, usable.message().find(" from record "));
-      ++report->invalid[reason];
+    if (rows.Bytes(1) != sync.run.id) {
+      ++report->foreign;
+      continue;
+    }
+    ++report->rows;
+    if (Status usable = decoder.Decode(rows, &record, report); !usable.ok()) {
+      const std::string& why = usable.message();
+      ++report->invalid[std::string(table.name) + ": " + why.substr(0, why.find(" from record "))];
       if (invalid == Invalid::kSkip) continue;
-      return InvalidArgument(impl_->path + ", sync " + Printable(sync.run.id) + ", table " + table.name + ": " +
-                             usable.message());
+      return InvalidArgument(path + ", sync " + Printable(sync.run.id) + ", table " + table.name + ": " + why);
     }
     VELLUM_TRY(visit(record));
   }
 }
 
+Status V1Reader::ReadRecords(const FileSync& sync, RecordType type, Invalid invalid, const Visit& visit, ReadReport* report) {
+  Impl::Stretch all;
+  return impl_->ReadRows(impl_->database.get(), sync, type, invalid, visit, report, &all);
+}
+
+Result<std::vector<std::int64_t>> V1Reader::Impl::Cuts(const char* table, std::size_t parts) const {
+  const std::string end = std::string("(SELECT _rowid_ FROM ") + table + " NOT INDEXED ORDER BY _rowid_ ";
+  VELLUM_ASSIGN_OR_RETURN(Statement bounds, database->Prepare("SELECT " + end + "LIMIT 1), " + end + "DESC LIMIT 1)"));
+  VELLUM_ASSIGN_OR_RETURN(const bool row, bounds.Step());
+  std::vector<std::int64_t> cuts;
+  if (!row || bounds.IsNull(0)) return cuts;
+  const std::int64_t first = bounds.Int(0);
+  const std::int64_t last = bounds.Int(1);
+  // Ids run over all of 64 bits, so their distance is taken without a sign.
+  const std::uint64_t distance = static_cast<std::uint64_t>(last) - static_cast<std::uint64_t>(first);
+  if (last <= first || distance < kPartRowsMin) return cuts;
+  for (std::size_t part = 1; part < parts; ++part) {
+    cuts.push_back(static_cast<std::int64_t>(static_cast<std::uint64_t>(first) + distance / parts * part));
+  }
+  return cuts;
+}
+
+Status V1Reader::ReadInParts(const FileSync& sync, RecordType type, Invalid invalid, const std::vector<Visit>& visits,
+                             ReadReport* report) {
+  const char* const table = TableOf(type).name;
+  VELLUM_ASSIGN_OR_RETURN(const std::vector<std::int64_t> cuts, impl_->Cuts(table, visits.size()));
+  if (cuts.empty()) return ReadRecords(sync, type, invalid, visits.front(), report);
+  struct Part {
+    Impl::Stretch stretch;
+    ReadReport report;
+    Status status;
+  };
+  std::vector<Part> parts(cuts.size() + 1);
+  const auto read = [&](std::size_t i) -> Status {
+    VELLUM_ASSIGN_OR_RETURN(Sqlite connection, Sqlite::OpenUntrusted(impl_->copy));
+    return impl_->ReadRows(&connection, sync, type, invalid, visits[i], &parts[i].report, &parts[i].stretch);
+  };
+  for (std::size_t i = 0; i < cuts.size(); ++i) {
+    parts[i].stretch.to = cuts[i];
+    parts[i + 1].stretch.from = cuts[i];
+  }
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t i = 1; i < parts.size(); ++i) threads.emplace_back([&, i] { parts[i].status = read(i); });
+    parts[0].status = read(0);
+  }
+  for (Part& part : parts) {
+    report->Add(part.report);
+    VELLUM_TRY(std::move(part.status));
+  }
+  for (std::size_t i = 0; i + 1 < parts.size(); ++i) {
+    // Parts were found by searching the tree: what one ends before is what the next begins with, or rows were passed over.
+    if (parts[i].stretch.next != parts[i + 1].stretch.first) {
+      return InvalidArgument(impl_->path + ", table " + table + ": the rows are not where their ids say: the database is damaged");
+    }
+  }
+  return {};
+}
+
+Status V1Reader::Impl::CheckRows(const char* table, const std::function<Status(const Statement&)>& visit) const {
+  VELLUM_ASSIGN_OR_RETURN(Statement rows, database->Prepare(std::string("SELECT _rowid_, sync_id FROM ") + table +
+                                                            " NOT INDEXED ORDER BY _rowid_"));
+  RowOrder order;
+  for (;;) {
+    auto row = rows.Step();
+    if (!row.ok()) return std::move(row).error().WithContext(path + ", table " + table);
+    if (!*row) return {};
+    VELLUM_TRY(order.Check(rows.Int(0), path, table));
+    VELLUM_TRY(visit(rows));
+  }
+}
+
 Status V1Reader::ReadSessions(const FileSync& sync, const std::function<Status(const Session&)>& visit) {
-  if (!impl_->Has("v1_connector_sessions")) return {};
+  constexpr const char* kTable = "v1_connector_sessions";
+  if (!impl_->Has(kTable)) return {};
+  // Sorting is of what the tree holds, not of what it leads to.
+  VELLUM_TRY(impl_->CheckRows(kTable, [](const Statement&) { return Status(); }));
   VELLUM_ASSIGN_OR_RETURN(Statement rows, impl_->database->Prepare(
-                                              "SELECT key, value FROM v1_connector_sessions WHERE sync_id = ? ORDER BY key"));
-  rows.Bind(1, sync.run.id);
+                                              "SELECT key, value, sync_id FROM v1_connector_sessions NOT INDEXED "
+                                              "ORDER BY CAST(key AS BLOB)"));
+  std::optional<std::string> last;
   for (;;) {
     VELLUM_ASSIGN_OR_RETURN(const bool row, rows.Step());
     if (!row) return {};
-    VELLUM_TRY(visit({std::string(rows.Bytes(0)), std::string(rows.Bytes(1))}));
+    if (rows.Bytes(2) != sync.run.id) continue;
+    Session session{std::string(rows.Bytes(0)), std::string(rows.Bytes(1))};
+    if (last == session.key) {
+      return InvalidArgument(impl_->path + ", table " + kTable + ": two values for the key " + Printable(session.key));
+    }
+    VELLUM_TRY(visit(session));
+    last = std::move(session.key);
   }
 }
 
 Result<std::uint64_t> V1Reader::CountOrphans() {
+  std::set<std::string, std::less<>> known;
+  for (const FileSync& sync : impl_->syncs) known.insert(sync.run.id);
   std::uint64_t orphans = 0;
   for (const TableSpec& table : RecordTables()) {
     if (!impl_->Has(table.name)) continue;
-    VELLUM_ASSIGN_OR_RETURN(Statement count,
-                            impl_->database->Prepare(std::string("SELECT count(*) FROM ") + table.name +
-                                                     " WHERE sync_id NOT IN (SELECT sync_id FROM v1_sync_runs)"));
-    VELLUM_ASSIGN_OR_RETURN(const bool row, count.Step());
-    if (row) orphans += static_cast<std::uint64_t>(count.Int(0));
+    VELLUM_TRY(impl_->CheckRows(table.name, [&](const Statement& row) {
+      if (!known.contains(row.Bytes(1))) ++orphans;
+      return Status();
+    }));
   }
   return orphans;
+}
+
+Result<std::vector<std::string>> V1Reader::CheckDatabase() {
+  VELLUM_ASSIGN_OR_RETURN(Statement check, impl_->database->Prepare("PRAGMA integrity_check(10)"));
+  std::vector<std::string> problems;
+  for (;;) {
+    VELLUM_ASSIGN_OR_RETURN(const bool row, check.Step());
+    if (!row) return problems;
+    if (check.Bytes(0) != "ok") problems.push_back(Printable(check.Bytes(0), 256));
+  }
 }
 
 }  // namespace vellum::c1z

@@ -21,9 +21,14 @@ class V1Reader final : public Reader {
   const std::vector<FileSync>& syncs() const override;
   Status ReadRecords(const FileSync& sync, sync::RecordType type, Invalid invalid, const Visit& visit,
                      ReadReport* report) override;
+  /// One connection a part, cut by row ids.
+  Status ReadInParts(const FileSync& sync, sync::RecordType type, Invalid invalid, const std::vector<Visit>& visits,
+                     ReadReport* report) override;
   bool InIdentityOrder(sync::RecordType /*type*/) const override { return false; }
   Status ReadSessions(const FileSync& sync, const std::function<Status(const Session&)>& visit) override;
   Result<std::uint64_t> CountOrphans() override;
+  /// What SQLite's own check of the database finds, at most ten lines; empty if it is sound. Reads all of it.
+  Result<std::vector<std::string>> CheckDatabase();
 
  private:
   struct Impl;

@@ -110,8 +110,11 @@ std::optional<sync::Stamp> Zone::ToStamp(std::string_view text) const {
   } else {
     seconds = absl::ToUnixSeconds(absl::FromCivil(civil->second, impl_->zone));
   }
-  if (seconds < 0 || seconds > INT64_MAX / kNanosPerSecond - 1) return 0;
-  return static_cast<sync::Stamp>(seconds * kNanosPerSecond + civil->nanos);
+  if (seconds < 0) return 0;
+  sync::Stamp stamp = 0;
+  const bool fits = !__builtin_mul_overflow(static_cast<std::uint64_t>(seconds), std::uint64_t{kNanosPerSecond}, &stamp) &&
+                    !__builtin_add_overflow(stamp, static_cast<std::uint64_t>(civil->nanos), &stamp);
+  return fits ? std::optional(stamp) : std::nullopt;
 }
 
 std::string Zone::FromStamp(sync::Stamp stamp) const {

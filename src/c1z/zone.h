@@ -18,8 +18,8 @@ class Zone {
   /// "UTC", "+02:00", an IANA name ("Europe/Paris"), or "local" for this machine's. kInvalidArgument otherwise.
   static Result<Zone> Parse(const std::string& name);
 
-  /// "2026-03-01 08:00:00.004" -> nanoseconds since 1970 UTC. nullopt for malformed text. Instants before 1970 become 0
-  /// ("absent"), as everything else that cannot be a stamp. Also takes 'T' between date and time, and a trailing offset,
+  /// "2026-03-01 08:00:00.004" -> nanoseconds since 1970 UTC. nullopt for malformed text, and for
+  /// times beyond 64 bits of nanoseconds (July 2554). Instants before 1970 become 0 ("absent"). Also takes 'T' between date and time, and a trailing offset,
   /// which then beats the zone: files that other tools touched have them.
   std::optional<sync::Stamp> ToStamp(std::string_view text) const;
 

@@ -66,6 +66,12 @@ Result<ImportedSync> ImportSync(sync::Store* store, Reader* reader, const FileSy
   return imported;
 }
 
+/// Of one sync's file whoever read it knows already.
+Result<std::uint64_t> CountOrphans(Reader* reader, const std::vector<ImportedSync>& imported) {
+  if (reader->syncs().size() == 1 && imported.size() == 1) return imported.front().report.foreign;
+  return reader->CountOrphans();
+}
+
 }  // namespace
 
 Result<std::vector<ImportedSync>> ImportFile(sync::Store* store, const std::string& path, const ImportOptions& options,
@@ -97,6 +103,12 @@ Result<std::vector<ImportedSync>> ImportFile(sync::Store* store, const std::stri
     if (imported.empty()) one->warnings = reader->warnings();
     imported.push_back(*std::move(one));
   }
+  VELLUM_ASSIGN_OR_RETURN(const std::uint64_t orphans, CountOrphans(reader.get(), imported));
+  if (reader->syncs().empty()) {
+    return InvalidArgument(path + " holds no sync" +
+                           (orphans > 0 ? ", only " + std::to_string(orphans) + " rows that belong to none" : ""));
+  }
+  if (!imported.empty()) imported.back().orphans = orphans;
   return imported;
 }
 

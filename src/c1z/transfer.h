@@ -30,6 +30,7 @@ struct ImportedSync {
   bool unchanged = false;  ///< Was there already, with the same contents.
   std::uint64_t records = 0;
   ReadReport report;
+  std::uint64_t orphans = 0;  ///< Rows of the file that belong to no sync, told with its last one.
   /// Rows that v1 kept apart and structural identity does not, per record type: the later row stayed.
   std::array<std::uint64_t, sync::kRecordTypes> joined{};
   double seconds = 0;

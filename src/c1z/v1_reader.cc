@@ -370,14 +370,16 @@ Result<std::uint64_t> V1Reader::CountOrphans() {
   return orphans;
 }
 
-Result<std::vector<std::string>> V1Reader::CheckDatabase() {
+Status V1Reader::CheckRest() {
   VELLUM_ASSIGN_OR_RETURN(Statement check, impl_->database->Prepare("PRAGMA integrity_check(10)"));
-  std::vector<std::string> problems;
+  std::string problems;
   for (;;) {
-    VELLUM_ASSIGN_OR_RETURN(const bool row, check.Step());
-    if (!row) return problems;
-    if (check.Bytes(0) != "ok") problems.push_back(Printable(check.Bytes(0), 256));
+    auto row = check.Step();
+    if (!row.ok()) return std::move(row).error().WithContext(impl_->path);
+    if (!*row) break;
+    if (check.Bytes(0) != "ok") problems += (problems.empty() ? "" : "; ") + Printable(check.Bytes(0), 256);
   }
+  return problems.empty() ? Status() : InvalidArgument(impl_->path + ", the database: " + problems);
 }
 
 }  // namespace vellum::c1z

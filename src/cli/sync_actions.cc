@@ -75,6 +75,14 @@ void PrintImported(const std::string& file, const c1z::ImportedSync& sync, const
     std::printf("  %llu expansions were moved out of grants' annotations\n",
                 static_cast<unsigned long long>(sync.report.expansions_moved));
   }
+  for (const auto& [part, rows] : sync.report.disagreeing) {
+    std::printf("  %llu rows say one thing in their columns and another in their message: %s\n",
+                static_cast<unsigned long long>(rows), part.c_str());
+  }
+  if (sync.orphans > 0) {
+    std::printf("  %llu rows of the file belong to no sync: they were left out\n",
+                static_cast<unsigned long long>(sync.orphans));
+  }
   for (const std::string& warning : sync.warnings) std::printf("  %s\n", warning.c_str());
   if (!sync.unchanged && sync.format == c1z::Format::kV1) std::printf("  stamps were read as %s\n", arguments.zone.c_str());
 }

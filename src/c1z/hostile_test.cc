@@ -292,6 +292,35 @@ TEST_F(Hostile, DamagedDatabasesAreErrorsOrReadAsSqliteReadsThem) {
   ExpectNothingLeft();
 }
 
+TEST_F(Hostile, TheLastRowOfAnIdentityWinsInWhateverPartItIs) {
+  // Few rows with ids all over 64 bits: enough distance to be read in parts.
+  auto random = SeededRandom();
+  std::map<std::int64_t, std::string> rows;
+  std::map<std::string, std::int64_t> winners;
+  std::string sql = "BEGIN;";
+  for (int i = 0; i < 300; ++i) {
+    const auto row_id = static_cast<std::int64_t>(random());
+    const std::string principal = "u" + std::to_string(random() % 40);
+    if (!rows.emplace(row_id, principal).second) continue;
+    sql += "INSERT INTO v1_grants (id, resource_type_id, resource_id, entitlement_id, principal_resource_type_id, "
+           "principal_resource_id, external_id, data, sync_id, discovered_at) VALUES (" + std::to_string(row_id) +
+           ", 'group', 'g', 'group:g:m', 'user', '" + principal + "', 'grant " + std::to_string(row_id) +
+           "', x'', 's', '2026-03-01 08:00:00');";
+  }
+  for (const auto& [row_id, principal] : rows) winners[principal] = row_id;
+  const auto imported = Import(FileOf(sql + "COMMIT;"));
+  ASSERT_TRUE(imported.ok()) << imported.error().ToString();
+  EXPECT_EQ(imported->front().report.rows, rows.size());
+  EXPECT_EQ(imported->front().joined[static_cast<std::size_t>(RecordType::kGrant)], rows.size() - winners.size());
+  const auto generation = *store_->OpenSync("s");
+  std::size_t seen = 0;
+  for (const auto cursor = generation->Scan(sync::Bucket::kGrant); cursor->valid(); cursor->Next(), ++seen) {
+    const auto stored = sync::StoredRecord::Parse(cursor->key(), cursor->value());
+    EXPECT_EQ(stored->view().id, "grant " + std::to_string(winners[std::string(stored->view().principal_id)]));
+  }
+  EXPECT_EQ(seen, winners.size());
+}
+
 TEST_F(Hostile, DisagreementsAreCounted) {
   // Messages that name another entitlement, another principal, another id.
   const std::string grants = std::string(kGrantColumns) +

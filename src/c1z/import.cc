@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <utility>
 
 #include "base/bytes.h"
 #include "c1z/transfer.h"
@@ -17,35 +19,67 @@ Status CopySessions(Reader* reader, const FileSync& source, sync::Store* store) 
   });
 }
 
-/// Puts the rows of one type and notes how many of them were one record: rows minus identities.
-Status PutRows(Reader* reader, const FileSync& source, RecordType type, const ImportOptions& options,
-               const sync::Work& work, SyncWriter* writer, ImportedSync* imported, std::uint64_t* done) {
+std::uint64_t InvalidRows(const ReadReport& report) {
+  std::uint64_t rows = 0;
+  for (const auto& [reason, count] : report.invalid) rows += count;
+  return rows;
+}
+
+/// The rows of one sync, on their way into a writer. Several threads count at once.
+class Intake {
+ public:
+  Intake(SyncWriter* writer, const sync::Work* work, std::atomic<std::uint64_t>* done)
+      : writer_(writer), work_(work), done_(done) {}
+
+  /// For the records of one lane.
+  Reader::Visit Lane(std::size_t lane) {
+    return [this, lane, pending = std::uint64_t{0}](const sync::RecordView& record) mutable -> Status {
+      VELLUM_TRY(writer_->PutInLane(lane, record));
+      if (++pending < kCountEvery) return {};
+      const std::uint64_t all = done_->fetch_add(std::exchange(pending, 0)) + kCountEvery;
+      if (work_->progress) work_->progress(all);
+      if (work_->cancel != nullptr && work_->cancel->load()) return Cancelled("the import was cancelled");
+      return {};
+    };
+  }
+
+ private:
+  static constexpr std::uint64_t kCountEvery = 4096;
+  SyncWriter* const writer_;
+  const sync::Work* const work_;
+  std::atomic<std::uint64_t>* const done_;
+};
+
+/// Puts all records; lanes take parts of a table that follow each other, so that of equal identities the last row wins.
+Status PutRecords(Reader* reader, const FileSync& source, const ImportOptions& options, Intake* intake, std::size_t lanes,
+                  ImportedSync* imported) {
   const auto invalid = options.skip_invalid ? Reader::Invalid::kSkip : Reader::Invalid::kFail;
-  return reader->ReadRecords(
-      source, type, invalid,
-      [&](const sync::RecordView& record) -> Status {
-        VELLUM_TRY(writer->Put(record));
-        ++imported->joined[static_cast<std::size_t>(type)];  // minus the identities, later
-        if (++*done % 4096 != 0) return {};
-        if (work.progress) work.progress(*done);
-        if (work.cancel != nullptr && work.cancel->load()) return Cancelled("the import was cancelled");
-        return {};
-      },
-      &imported->report);
+  for (int type = 0; type < sync::kRecordTypes; ++type) {
+    std::vector<Reader::Visit> visits;
+    for (std::size_t lane = 0; lane < lanes; ++lane) visits.push_back(intake->Lane(lane));
+    ReadReport report;
+    const Status read = reader->ReadInParts(source, static_cast<RecordType>(type), invalid, visits, &report);
+    imported->report.Add(report);
+    VELLUM_TRY(read);
+    // Minus the identities, later.
+    imported->joined[static_cast<std::size_t>(type)] = report.rows - InvalidRows(report);
+  }
+  return {};
 }
 
 Result<ImportedSync> ImportSync(sync::Store* store, Reader* reader, const FileSync& source, const std::string& connector,
-                                const ImportOptions& options, const sync::Work& work, std::uint64_t* done) {
+                                const ImportOptions& options, const sync::Work& work,
+                                std::atomic<std::uint64_t>* done) {
   const auto began = std::chrono::steady_clock::now();
   ImportedSync imported;
   imported.id = source.run.id;
   imported.type = source.run.type;
   VELLUM_ASSIGN_OR_RETURN(const auto present, store->Find(source.run.id));
-  VELLUM_ASSIGN_OR_RETURN(auto writer,
-                          SyncWriter::Begin(store, source.run, connector, SyncWriter::IfExists::kReplace));
-  for (int type = 0; type < sync::kRecordTypes; ++type) {
-    VELLUM_TRY(PutRows(reader, source, static_cast<RecordType>(type), options, work, writer.get(), &imported, done));
-  }
+  const auto lanes = static_cast<std::size_t>(std::max(1, store->options().threads));
+  VELLUM_ASSIGN_OR_RETURN(
+      auto writer, SyncWriter::Begin(store, source.run, connector, SyncWriter::IfExists::kReplace, lanes));
+  Intake intake(writer.get(), &work, done);
+  VELLUM_TRY(PutRecords(reader, source, options, &intake, lanes, &imported));
   VELLUM_ASSIGN_OR_RETURN(const sync::Sum128 digest, writer->Build(work));
   if (present && !present->history.empty() && present->history.front().digest == digest.ToHex()) {
     imported.unchanged = true;
@@ -92,7 +126,7 @@ Result<std::vector<ImportedSync>> ImportFile(sync::Store* store, const std::stri
     connector = connector.substr(0, connector.find('.'));
   }
   std::vector<ImportedSync> imported;
-  std::uint64_t done = 0;
+  std::atomic<std::uint64_t> done{0};
   for (const FileSync& source : reader->syncs()) {
     if (!options.only.empty() && std::find(options.only.begin(), options.only.end(), source.run.id) == options.only.end()) {
       continue;

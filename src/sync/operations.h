@@ -20,13 +20,16 @@ class SyncWriter final : public RecordSink {
   enum class IfExists : std::uint8_t { kRefuse, kReplace };
 
   /// Starts a sync. kFailedPrecondition if `run.id` exists (unless kReplace) or is being written.
+  /// `lanes`: of threads that put at once, see PutInLane; more than one makes checkpoints impossible.
   static Result<std::unique_ptr<SyncWriter>> Begin(Store* store, SyncRun run, std::string connector,
-                                                   IfExists if_exists = IfExists::kRefuse);
+                                                   IfExists if_exists = IfExists::kRefuse, std::size_t lanes = 1);
   /// Goes on with an open sync from its last checkpoint. kFailedPrecondition if another writer has it.
   static Result<std::unique_ptr<SyncWriter>> Resume(Store* store, std::string_view sync_id);
   ~SyncWriter() override;
 
-  Status Put(const RecordView& record) override;
+  Status Put(const RecordView& record) override { return PutInLane(0, record); }
+  /// Threads may put into different lanes at once. Of equal identities the last put of the highest lane wins.
+  Status PutInLane(std::size_t lane, const RecordView& record);
   /// Makes everything so far survive, and the sync with it: it stays in the catalog as open.
   Status Checkpoint(std::string_view token);
   const std::string& token() const { return staging_->token(); }

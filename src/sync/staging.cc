@@ -34,7 +34,14 @@ Result<std::unique_ptr<Staging>> Staging::Create(Options options) {
   if (exists) {
     return FailedPrecondition(options.directory + " already holds a sync that is being written: resume it");
   }
-  return std::unique_ptr<Staging>(new Staging(std::move(options)));
+  const std::size_t lanes = std::max<std::size_t>(1, options.lanes);
+  options.memory_bytes /= lanes;
+  std::unique_ptr<Staging> staging(new Staging(std::move(options)));
+  for (std::size_t lane = 1; lane < lanes; ++lane) {
+    staging->further_.push_back(std::unique_ptr<Staging>(new Staging(staging->options_)));
+    staging->further_.back()->run_prefix_ = "lane-" + std::to_string(lane) + "-";
+  }
+  return staging;
 }
 
 Result<std::unique_ptr<Staging>> Staging::Resume(Options options) {
@@ -70,7 +77,7 @@ RunSorter* Staging::Sorter(Bucket bucket) {
   auto& sorter = sorters_[bucket];
   if (!sorter) {
     sorter = std::make_unique<RunSorter>(
-        RunSorter::Options{options_.directory, std::string(FindBucket(static_cast<std::uint8_t>(bucket))->name),
+        RunSorter::Options{options_.directory, run_prefix_ + std::string(FindBucket(static_cast<std::uint8_t>(bucket))->name),
                            MemoryShare(bucket, options_.memory_bytes), options_.files});
   }
   return sorter.get();
@@ -92,7 +99,14 @@ Status Staging::Put(const RecordView& record) {
   return {};
 }
 
+std::uint64_t Staging::records() const {
+  std::uint64_t records = records_;
+  for (const auto& lane : further_) records += lane->records_;
+  return records;
+}
+
 Status Staging::Checkpoint(std::string_view token) {
+  if (!further_.empty()) return FailedPrecondition("a sync that is written in lanes cannot be checkpointed");
   if (token.size() > kTokenBytesMax) {
     return InvalidArgument("a checkpoint token of " + std::to_string(token.size()) + " bytes is above the limit of " +
                            std::to_string(kTokenBytesMax));
@@ -117,9 +131,20 @@ Status Staging::Checkpoint(std::string_view token) {
 
 Result<Derived> Staging::Seal(const MergeLimits& limits) {
   if (std::exchange(ended_, true)) return FailedPrecondition("this sync was sealed before, or tried to be: resume it");
+  // By bucket and then lane: of equal keys the last cursor's is kept.
+  std::map<Bucket, std::vector<std::unique_ptr<storage::TableCursor>>> cursors;
+  const auto finish = [&cursors](Staging* lane) -> Status {
+    for (auto& [bucket, sorter] : lane->sorters_) {
+      VELLUM_ASSIGN_OR_RETURN(auto cursor, sorter->Finish());
+      cursors[bucket].push_back(std::move(cursor));
+    }
+    return {};
+  };
+  VELLUM_TRY(finish(this));
+  for (const auto& lane : further_) VELLUM_TRY(finish(lane.get()));
   SortedRecords sorted;
-  for (auto& [bucket, sorter] : sorters_) {
-    VELLUM_ASSIGN_OR_RETURN(auto cursor, sorter->Finish());
+  for (auto& [bucket, runs] : cursors) {
+    auto cursor = MergeRuns(std::move(runs));
     if (bucket == Bucket::kGrantByPrincipal) {
       sorted.grants_by_principal = std::move(cursor);
     } else {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "sync/merge.h"
 #include "sync/record.h"
@@ -21,8 +22,10 @@ class Staging final : public RecordSink {
  public:
   struct Options {
     std::string directory;                  ///< Exists; belongs to this object until it is gone.
-    std::size_t memory_bytes = 160u << 20;  ///< For runs that are not yet in files.
+    std::size_t memory_bytes = 160u << 20;  ///< For runs that are not yet in files, of all lanes.
     FileSystemPtr files = nullptr;          ///< Null: the machine's.
+    /// Of threads that put at once, each into its own. Of equal identities the last put of the highest lane wins.
+    std::size_t lanes = 1;
   };
 
   /// Starts empty: `directory` must not hold a checkpoint.
@@ -33,14 +36,19 @@ class Staging final : public RecordSink {
 
   /// kInvalidArgument for a record that lacks its identity or is too large; nothing changes then.
   Status Put(const RecordView& record) override;
+  /// The same into a lane; Put is into lane 0. Threads may put into different lanes at once.
+  Status PutInLane(std::size_t lane, const RecordView& record) {
+    return lane == 0 ? Put(record) : further_[lane - 1]->Put(record);
+  }
 
   /// Makes everything put so far, and `token` (at most kTokenBytesMax), survive power loss before it returns.
+  /// kFailedPrecondition with several lanes.
   Status Checkpoint(std::string_view token);
   static constexpr std::size_t kTokenBytesMax = 16u << 20;
 
   const std::string& token() const { return token_; }
   /// Records put, repeated identities included.
-  std::uint64_t records() const { return records_; }
+  std::uint64_t records() const;
 
   /// Ends writing: one merge of the runs, with all indexes. `limits.scratch` may be the same directory. Once only, also if
   /// it fails: kFailedPrecondition after that, because the runs in memory are gone. A checkpoint can be resumed.
@@ -52,6 +60,8 @@ class Staging final : public RecordSink {
 
   const Options options_;
   std::map<Bucket, std::unique_ptr<RunSorter>> sorters_;
+  std::vector<std::unique_ptr<Staging>> further_;  ///< Lanes from 1 on.
+  std::string run_prefix_;                         ///< Of run files' names: lanes share the directory.
   std::string token_;
   std::uint64_t records_ = 0;
   bool ended_ = false;

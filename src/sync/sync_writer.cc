@@ -8,7 +8,7 @@ SyncWriter::SyncWriter(Store* store, SyncEntry entry, std::unique_ptr<Store::Bui
     : store_(store), entry_(std::move(entry)), building_(std::move(building)), staging_(std::move(staging)) {}
 
 Result<std::unique_ptr<SyncWriter>> SyncWriter::Begin(Store* store, SyncRun run, std::string connector,
-                                                      IfExists if_exists) {
+                                                      IfExists if_exists, std::size_t lanes) {
   if (run.id.empty() || run.id.size() > kSyncIdBytesMax) {
     return InvalidArgument("a sync id has 1 to " + std::to_string(kSyncIdBytesMax) + " bytes, not " +
                            std::to_string(run.id.size()));
@@ -26,7 +26,8 @@ Result<std::unique_ptr<SyncWriter>> SyncWriter::Begin(Store* store, SyncRun run,
   if (!connector.empty()) entry.connector = std::move(connector);
   const bool replaces = entry.mod_revision != 0;
   VELLUM_ASSIGN_OR_RETURN(auto building, store->Register());
-  VELLUM_ASSIGN_OR_RETURN(auto staging, Staging::Create({building->directory(), store->options().memory_bytes, store->options().files}));
+  VELLUM_ASSIGN_OR_RETURN(auto staging, Staging::Create({building->directory(), store->options().memory_bytes,
+                                                         store->options().files, lanes}));
   if (!replaces) {
     const Stamp ended_at = std::exchange(entry.run.ended_at, 0);
     VELLUM_TRY(store->PutOpen(&entry, building.get(), /*writer_bound=*/true));
@@ -45,7 +46,8 @@ Result<std::unique_ptr<SyncWriter>> SyncWriter::Resume(Store* store, std::string
     return FailedPrecondition("sync " + Printable(sync_id) + " is not being written: there is nothing to resume");
   }
   VELLUM_ASSIGN_OR_RETURN(auto building, store->TakeOver(entry.staging));
-  VELLUM_ASSIGN_OR_RETURN(auto staging, Staging::Resume({building->directory(), store->options().memory_bytes, store->options().files}));
+  VELLUM_ASSIGN_OR_RETURN(auto staging, Staging::Resume({building->directory(), store->options().memory_bytes,
+                                                         store->options().files, 1}));
   return std::unique_ptr<SyncWriter>(
       new SyncWriter(store, std::move(entry), std::move(building), std::move(staging)));
 }
@@ -54,7 +56,7 @@ SyncWriter::~SyncWriter() {
   if (row_is_mine_) store_->ForgetOpen(entry_).IgnoreError("it goes with the writer's lease at the latest");
 }
 
-Status SyncWriter::Put(const RecordView& record) {
+Status SyncWriter::PutInLane(std::size_t lane, const RecordView& record) {
   const std::size_t bytes = record.id.size() + record.type_id.size() + record.resource_id.size() +
                             record.entitlement_id.size() + record.principal_type_id.size() + record.principal_id.size() +
                             record.expansion.size() + record.data.size();
@@ -62,7 +64,7 @@ Status SyncWriter::Put(const RecordView& record) {
     return InvalidArgument("a record of " + std::to_string(bytes) + " bytes is above the limit of " +
                            std::to_string(store_->options().record_bytes_max) + " (max-sync-record-bytes)");
   }
-  return staging_->Put(record);
+  return staging_->PutInLane(lane, record);
 }
 
 Status SyncWriter::Checkpoint(std::string_view token) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "cli/bench_verb.h"
 #include "cli/rescue.h"
 #include "cli/sync_verbs.h"
 #include "cli/verbs.h"
@@ -44,6 +45,7 @@ int RunTool(std::vector<std::string> arguments) {
   app.add_subcommand("etcd", "The same with etcd's flags, manners and defaults; see 'vellum etcd --help'");
   vellum::cli::Verbs verbs(&app);
   vellum::cli::SyncVerbs sync_verbs(&app);
+  vellum::cli::BenchVerb bench(&app);
 
   vellum::cli::RescueOptions rescue_options;
   CLI::App* const rescue = app.add_subcommand("rescue", "Open a data directory whose write-ahead log is damaged");
@@ -82,6 +84,7 @@ int RunTool(std::vector<std::string> arguments) {
   if (version->parsed()) return PrintVersion(format == "json");
   if (rescue->parsed()) return vellum::cli::Rescue(rescue_options, stdout);
   if (const std::optional<int> code = sync_verbs.Run()) return *code;
+  if (const std::optional<int> code = bench.Run()) return *code;
   return verbs.Run().value_or(2);
 }
 

@@ -509,6 +509,7 @@ TEST(Database, VersionSaysHowTheEngineWasBuilt) {
   const std::string version = Database::EngineVersion();
   EXPECT_TRUE(std::isdigit(static_cast<unsigned char>(version[0]))) << version;
   EXPECT_NE(version.find("assertions o"), std::string::npos) << version;
+  EXPECT_TRUE(version.ends_with(", packaged)") || version.ends_with(", optimised)")) << version;
 }
 
 }  // namespace

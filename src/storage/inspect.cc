@@ -201,7 +201,8 @@ std::optional<std::uint64_t> Database::Property(const std::string& name) const {
 
 std::string Database::EngineVersion() {
   std::string version = rocksdb::GetRocksVersionAsString();
-  version += &vellum_rocksdb_debug_probe != nullptr ? " (assertions on)" : " (assertions off)";
+  version += &vellum_rocksdb_debug_probe != nullptr ? " (assertions on, " : " (assertions off, ";
+  version += VELLUM_ROCKSDB_BUILD ")";
   return version;
 }
 

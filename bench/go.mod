@@ -1,4 +1,4 @@
-// The peer that Vellum is measured beside: etcd's server, as published. bench/etcd.py builds it.
+// The peer that Vellum is measured beside: etcd's server, as published. bench/servers.py builds it.
 module vellum/bench
 
 go 1.26.0

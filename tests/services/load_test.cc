@@ -165,12 +165,10 @@ TEST_F(LoadTest, ImpossiblePlansAreRefused) {
 
 TEST_F(LoadTest, ReadyWhenServedAndNotWhenNobodyListens) {
   EXPECT_TRUE(load::WaitUntilReady(address(), kPatience).ok());
-  const std::string gone = address();
+  const Plan plan = PlanOf(Workload::kPut, 10);
   Stop();
-  const auto waited = load::WaitUntilReady(gone, std::chrono::milliseconds(20));
+  const auto waited = load::WaitUntilReady(plan.endpoint, std::chrono::milliseconds(20));
   EXPECT_FALSE(waited.ok());
-  Plan plan = PlanOf(Workload::kPut, 10);
-  plan.endpoint = gone;
   EXPECT_EQ(load::Run(plan).error().code(), Code::kUnavailable);
   Start();
 }

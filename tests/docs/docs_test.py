@@ -139,10 +139,10 @@ class Reference(ClientTest):
             done = subprocess.run([str(PROGRAM), *words], capture_output=True, text=True, check=True)
             offered |= set(re.findall(r"^\s+--([a-z0-9-]+)", done.stdout, re.MULTILINE))
         self.assertEqual(sorted(offered - listed), [], "flags that docs/flags.md lacks")
-        tools = {"physical", "data-dir", "accept-loss", "prefix", "rev", "keys", "lease", "print-value-only", "version", "all"}
-        for group, verbs in (("sync", ("import", "merge", "compact", "rollback", "export")), ("c1z", ("merge", "grants"))):
-            for verb in verbs:
-                done = subprocess.run([str(PROGRAM), group, verb, "--help"], capture_output=True, text=True, check=True)
+        tools = {"physical", "data-dir", "accept-loss", "prefix", "rev", "keys", "lease", "print-value-only", "version", "all", "quick"}
+        for group, verbs in (("sync", ("import", "merge", "compact", "rollback", "export")), ("c1z", ("merge", "grants")), ("bench", ())):
+            for words in [[group, verb] for verb in verbs] or [[group]]:
+                done = subprocess.run([str(PROGRAM), *words, "--help"], capture_output=True, text=True, check=True)
                 tools |= set(re.findall(r"--([a-z0-9-]+)", done.stdout))
         for path in documents():
             for line in path.read_text(encoding="utf-8").splitlines():

@@ -69,6 +69,7 @@ class WatchCore {
   std::size_t watchers() const { return watchers_; }
   std::size_t slow_watchers() const { return behind_; }
   std::uint64_t events_sent() const { return events_sent_; }
+  bool awaits_progress() const { return !progress_requests_.empty(); }
   bool wants_ticks() const { return progress_watchers_ > 0 || stalled_ > 0; }
 
  private:

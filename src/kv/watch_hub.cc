@@ -15,6 +15,8 @@ namespace {
 constexpr std::size_t kRevisionsPerTurn = 1000;
 constexpr std::size_t kBytesPerTurn = 4u << 20;
 constexpr std::chrono::milliseconds kTickInterval{100};
+/// What may lie in the inbox while nobody watches. Waking the hub for every group would cost a lone writer as much as its put.
+constexpr std::size_t kUnwatchedBytes = 256u << 10;
 
 }  // namespace
 
@@ -27,8 +29,9 @@ struct WatchHub::Impl {
   void Post(Message message) VELLUM_EXCLUDES(mu);
   void Run() VELLUM_EXCLUDES(mu);
   void RunReader() VELLUM_EXCLUDES(mu);
-  /// Takes what has come in; waits if there is nothing and `more_work` is false. False: stop.
-  bool TakeWork(bool more_work, bool wants_ticks, Revision published) VELLUM_EXCLUDES(mu);
+  /// Takes what has come in; waits if there is nothing and `more_work` is false. Events alone end the wait only if they
+  /// `concern` anybody, or become many. False: stop.
+  bool TakeWork(bool more_work, bool concern, Revision published) VELLUM_EXCLUDES(mu);
   void StartRead(WatchCore* core) VELLUM_EXCLUDES(mu);
   void AddMetrics();
 
@@ -45,6 +48,7 @@ struct WatchHub::Impl {
   bool running VELLUM_GUARDED_BY(mu) = false;
   bool stopping VELLUM_GUARDED_BY(mu) = false;
   bool stopped VELLUM_GUARDED_BY(mu) = false;
+  bool unwatched VELLUM_GUARDED_BY(mu) = false;  ///< The hub sleeps, and nobody whom an event concerns is there.
   bool read_in_flight VELLUM_GUARDED_BY(mu) = false;
   std::optional<WatchCore::Read> read_job VELLUM_GUARDED_BY(mu);
   StreamId next_stream VELLUM_GUARDED_BY(mu) = 1;
@@ -99,16 +103,22 @@ void WatchHub::Impl::Post(Message message) {
   message(nullptr);
 }
 
-bool WatchHub::Impl::TakeWork(bool more_work, bool wants_ticks, Revision published) {
+bool WatchHub::Impl::TakeWork(bool more_work, bool concern, Revision published) {
+  const bool wants_ticks = core->wants_ticks();
   turn_timed_out = false;
   turn_messages.clear();
   turn_revisions.clear();
   MutexLock lock(&mu);
-  while (!stopping && messages.empty() && newest <= published && !more_work && !turn_timed_out) {
+  const auto events_wait = [&]() VELLUM_REQUIRES(mu) {
+    return newest > published && (concern || inbox.bytes() >= kUnwatchedBytes);
+  };
+  while (!stopping && messages.empty() && !events_wait() && !more_work && !turn_timed_out) {
+    unwatched = !concern;
     if (wants_ticks)
       turn_timed_out = !wake.WaitFor(&mu, kTickInterval);
     else
       wake.Wait(&mu);
+    unwatched = false;
   }
   if (stopping) return false;
   turn_messages.swap(messages);
@@ -138,7 +148,8 @@ void WatchHub::Impl::StartRead(WatchCore* watch_core) {
 void WatchHub::Impl::Run() {
   bool more_work = false;
   Clock::TimePoint ticked = options.clock->Now();
-  while (TakeWork(more_work, core->wants_ticks(), core->published())) {
+  // Whoever asks for progress waits for the events before it, watchers or not.
+  while (TakeWork(more_work, core->watchers() > 0 || core->awaits_progress(), core->published())) {
     // Events first: what a message asks for happens after everything that was published before it.
     core->Publish(turn_revisions);
     core->SkipTo(turn_newest);
@@ -272,7 +283,7 @@ void WatchHub::Publish(std::vector<PublishedRevisionPtr> revisions) {
     impl_->newest = revision->revision;
     impl_->inbox.Append(std::move(revision));
   }
-  impl_->wake.NotifyOne();
+  if (!impl_->unwatched || impl_->inbox.bytes() >= kUnwatchedBytes) impl_->wake.NotifyOne();
 }
 
 std::size_t WatchHub::watchers() const { return impl_->watchers.load(std::memory_order_relaxed); }

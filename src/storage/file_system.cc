@@ -1,5 +1,6 @@
 #include "storage/file_system.h"
 
+#include <algorithm>
 #include <atomic>
 #include <utility>
 
@@ -20,6 +21,9 @@ struct LogOrder {
   Mutex mu;
   GuardedLog* newest VELLUM_GUARDED_BY(mu) = nullptr;  // that was written to, while it is open
 };
+
+/// How far ahead of a log's end the disk's blocks are taken: far enough that few appends have to.
+constexpr std::size_t kPreallocatedBytes = 2u << 20;
 
 IOStatus Refusal() { return IOStatus::IOError("the write-ahead log failed before; nothing is written any more"); }
 
@@ -63,6 +67,10 @@ class GuardedLog final : public GuardedFile {
     return IOStatus::OK();  // health_ has it: see GuardLogs
   }
   IOStatus Fsync(const IOOptions& options, IODebugContext* debug) override { return Sync(options, debug); }
+  /// RocksDB asks for a memtable's worth at a time, which an idle store would keep from others for good.
+  void SetPreallocationBlockSize(std::size_t size) override {
+    target()->SetPreallocationBlockSize(std::min(size, kPreallocatedBytes));
+  }
   IOStatus Close(const IOOptions& options, IODebugContext* debug) override {
     // Once it is closed, a newer log cannot sync it any more.
     IOStatus synced;

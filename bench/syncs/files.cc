@@ -38,27 +38,6 @@ Status WriteFile(const Place& place, const std::string& path, const std::string&
   return {};
 }
 
-/// Runs the command, its output to nowhere, and takes over its peak memory.
-Status RunCommand(const std::vector<std::string>& words, Measure* measure) {
-  std::vector<char*> arguments;
-  for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
-  arguments.push_back(nullptr);
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-  pid_t pid = 0;
-  measure->Start();
-  const int failed = ::posix_spawn(&pid, words.front().c_str(), &actions, nullptr, arguments.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  if (failed != 0) return Internal("cannot run " + words.front() + ": " + std::strerror(failed));
-  int status = 0;
-  rusage usage{};
-  if (::wait4(pid, &status, 0, &usage) != pid) return Internal("cannot wait for " + words.front());
-  measure->Stop();
-  measure->set_peak_bytes(static_cast<std::uint64_t>(usage.ru_maxrss) * 1024);
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? Status() : Internal(words.at(1) + " " + words.at(2) + " failed");
-}
-
 Status ExtractTo(const std::string& file, const std::string& database) {
   std::error_code error;
   fs::remove(database, error);
@@ -202,6 +181,26 @@ Workload Grants() {
 }
 
 }  // namespace
+
+Status RunCommand(const std::vector<std::string>& words, Measure* measure) {
+  std::vector<char*> arguments;
+  for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
+  arguments.push_back(nullptr);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+  pid_t pid = 0;
+  measure->Start();
+  const int failed = ::posix_spawn(&pid, words.front().c_str(), &actions, nullptr, arguments.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  if (failed != 0) return Internal("cannot run " + words.front() + ": " + std::strerror(failed));
+  int status = 0;
+  rusage usage{};
+  if (::wait4(pid, &status, 0, &usage) != pid) return Internal("cannot wait for " + words.front());
+  measure->Stop();
+  measure->set_peak_bytes(static_cast<std::uint64_t>(usage.ru_maxrss) * 1024);
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? Status() : Internal(words.at(1) + " " + words.at(2) + " failed");
+}
 
 std::vector<Workload> FileWorkloads() { return {Import(), Export(), FoldFiles(), Grants()}; }
 

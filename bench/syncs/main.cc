@@ -46,7 +46,7 @@ struct Run {
 
 std::vector<Workload> AllWorkloads() {
   std::vector<Workload> all;
-  for (const auto& group : {WriteWorkloads(), FileWorkloads(), CompactWorkloads(), MergeWorkloads(), ReadWorkloads()}) {
+  for (const auto& group : {WriteWorkloads(), FileWorkloads(), V3FileWorkloads(), CompactWorkloads(), MergeWorkloads(), ReadWorkloads()}) {
     all.insert(all.end(), group.begin(), group.end());
   }
   return all;

@@ -70,6 +70,10 @@ std::vector<Workload> CompactWorkloads();
 std::vector<Workload> MergeWorkloads();
 std::vector<Workload> ReadWorkloads();
 std::vector<Workload> FileWorkloads();
+std::vector<Workload> V3FileWorkloads();
+
+/// Runs the command, its output to nowhere, and takes over its peak memory.
+Status RunCommand(const std::vector<std::string>& words, Measure* measure);
 
 /// A data directory with its syncs, as the command opens it.
 class DataDir {

@@ -97,6 +97,17 @@ Result<c1z::ImportOptions> ImportOptionsOf(const SyncArguments& arguments) {
   return options;
 }
 
+sync::MergeOptions MergeOptionsOf(const SyncArguments& arguments) {
+  sync::MergeOptions options;
+  options.ties = arguments.ties == "last" ? sync::Ties::kLast : sync::Ties::kFirst;
+  options.strategy = arguments.strategy == "merge"  ? sync::Strategy::kMerge
+                     : arguments.strategy == "fold" ? sync::Strategy::kFold
+                                                    : sync::Strategy::kAuto;
+  return options;
+}
+
+}  // namespace
+
 void PrintMerge(const service::MergeReport& outcome, double seconds) {
   std::printf("%s  %s (%s), %llu records, %.2f s, %s written\n", outcome.sync_id.c_str(),
               outcome.strategy == sync::Strategy::kFold ? "folded" : "merged", outcome.why.c_str(),
@@ -111,16 +122,9 @@ void PrintMerge(const service::MergeReport& outcome, double seconds) {
   }
 }
 
-sync::MergeOptions MergeOptionsOf(const SyncArguments& arguments) {
-  sync::MergeOptions options;
-  options.ties = arguments.ties == "last" ? sync::Ties::kLast : sync::Ties::kFirst;
-  options.strategy = arguments.strategy == "merge"  ? sync::Strategy::kMerge
-                     : arguments.strategy == "fold" ? sync::Strategy::kFold
-                                                    : sync::Strategy::kAuto;
-  return options;
+int OnService(const SyncArguments& arguments, const std::function<Status(service::SyncService*)>& action) {
+  return WithService(arguments, action);
 }
-
-}  // namespace
 
 int FailWith(const Status& status) {
   std::fprintf(stderr, "vellum: %s\n", status.message().c_str());
@@ -286,6 +290,13 @@ int VerifySyncs(const SyncArguments& arguments) {
       std::printf("%s  %s, %llu records\n", id.c_str(), report.ok() ? "sound" : "damaged",
                   static_cast<unsigned long long>(report.records));
       for (const std::string& problem : report.problems) std::printf("  %s\n", problem.c_str());
+      for (const sync::Finding& finding : report.findings) {
+        std::printf("  %llu %s:\n", static_cast<unsigned long long>(finding.count), finding.rule.c_str());
+        for (const std::string& name : finding.first) std::printf("    %s\n", name.c_str());
+        if (finding.count > finding.first.size()) {
+          std::printf("    and %llu more\n", static_cast<unsigned long long>(finding.count - finding.first.size()));
+        }
+      }
       sound = sound && report.ok();
     }
     return {};

@@ -1,10 +1,13 @@
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "cli/printing.h"
+#include "service/sync_service.h"
 
 /// What `vellum sync …` and `vellum c1z …` do, apart from reading the command line. Each returns the exit code and prints
 /// what it has to say; errors go to standard error.
@@ -28,6 +31,8 @@ struct SyncArguments {
   bool skip_invalid = false;
   bool allow_empty = false;
   bool force = false;
+  bool dry_run = false;
+  std::uint32_t keep = service::RetainRequest{}.keep;
 };
 
 int ImportSyncs(const SyncArguments& arguments);
@@ -49,6 +54,10 @@ int C1zStats(const SyncArguments& arguments);
 int C1zGrants(const SyncArguments& arguments);
 int C1zMerge(const SyncArguments& arguments);
 
+/// Runs `action` on the service that the arguments name, and returns the exit code.
+int OnService(const SyncArguments& arguments, const std::function<Status(service::SyncService*)>& action);
+/// What a merge did, for people.
+void PrintMerge(const service::MergeReport& outcome, double seconds);
 /// Prints a failure and returns exit code 2.
 int FailWith(const Status& status);
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/keep_actions.h"
 #include "cli/sync_actions.h"
 
 namespace vellum::cli {
@@ -54,6 +55,7 @@ struct SyncVerbs::Impl {
   }
 
   void AddSyncGroup(CLI::App* app);
+  void AddKeepVerbs(CLI::App* group);
   void AddC1zGroup(CLI::App* app);
 };
 
@@ -103,11 +105,29 @@ void SyncVerbs::Impl::AddSyncGroup(CLI::App* app) {
   verb = AddSync(group, "verify", "Read everything and compare it with counts, digests and rebuilt indexes", "", VerifySyncs);
   verb->add_option("SYNC", arguments.syncs, "Their ids (all)");
   AddSync(group, "sweep", "Delete generations that nothing refers to", "", SweepSyncs);
+  AddKeepVerbs(group);
 
   verb = AddSync(group, "export", "Write syncs into one .c1z v1 file", "2abc -o out.c1z", ExportSyncs);
   verb->add_option("SYNC", arguments.syncs, "Their ids")->required();
   AddOut(verb);
   AddZone(verb);
+}
+
+void SyncVerbs::Impl::AddKeepVerbs(CLI::App* group) {
+  CLI::App* verb = AddSync(group, "repair", "Build indexes anew where they are wrong, damaged or of an older version", "2abc",
+                           RepairSyncs);
+  verb->add_option("SYNC", arguments.syncs, "Their ids")->required();
+  verb = AddSync(group, "retain", "Delete what is beyond the newest full syncs of a connector; shows first what goes",
+                 "--connector okta --keep 7 --dry-run", RetainSyncs);
+  verb->add_option("--connector", arguments.connector, "The connector's name")->required();
+  verb->add_option("--keep", arguments.keep, "Finished full syncs that stay; the newest always does (2)");
+  verb->add_flag("--dry-run", arguments.dry_run, "Only show it");
+  AddOutput(verb);
+  verb = AddSync(group, "rollup", "Merge a connector's pending partial syncs into its latest full one, and delete them",
+                 "--connector okta --dry-run", RollupSyncs);
+  verb->add_option("--connector", arguments.connector, "The connector's name")->required();
+  verb->add_flag("--dry-run", arguments.dry_run, "Only show which");
+  AddOutput(verb);
 }
 
 void SyncVerbs::Impl::AddC1zGroup(CLI::App* app) {

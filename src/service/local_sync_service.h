@@ -13,7 +13,7 @@ namespace vellum::service {
 /// may run at once.
 ///
 /// Each group of methods has a file of its own: local_catalog.cc (what there is), local_transfer.cc (in and out),
-/// local_deeds.cc (what changes syncs, or reads all of one).
+/// local_deeds.cc (what changes syncs, or reads all of one), local_keep.cc (what keeps them healthy).
 class LocalSyncService final : public SyncService {
  public:
   /// `store` must outlive the service and every writer that it hands out.
@@ -34,6 +34,10 @@ class LocalSyncService final : public SyncService {
   Result<MergeReport> Merge(const MergeRequest& request, const sync::Work& work) override;
   Result<CompactReport> Compact(const CompactRequest& request, const sync::Work& work) override;
   Result<sync::VerifyReport> Verify(const std::string& sync_id, const sync::Work& work) override;
+
+  Result<RepairReport> Repair(const std::string& sync_id, const sync::Work& work) override;
+  Result<RetainReport> Retain(const RetainRequest& request, const sync::Work& work) override;
+  Result<RollupReport> Rollup(const RollupRequest& request, const sync::Work& work) override;
 
  private:
   sync::Store* const store_;

@@ -123,13 +123,15 @@ struct RepairReport {
   std::uint64_t records = 0;
   std::uint64_t entries_wrong = 0;  ///< Of the indexes, before.
   bool changed = false;             ///< False: they were right, nothing was written.
+  std::string why;                  ///< What was wrong, for people; empty if nothing was.
 };
 
 /// Which finished full syncs of a connector stay.
 struct RetainRequest {
   std::string connector;
-  std::uint32_t keep = 2;
+  std::uint32_t keep = 2;            ///< The newest stays whatever this says.
   bool dry_run = false;
+  std::int64_t open_keep_s = 7 * 24 * 3600;  ///< Unfinished syncs that nobody writes go after so long. 0: never.
 };
 struct RetainReport {
   struct Gone {
@@ -200,6 +202,21 @@ class SyncService {
   /// Damage that keeps it from being opened is a problem of the report too.
   virtual Result<sync::VerifyReport> Verify(const std::string& sync_id, const sync::Work& work) = 0;
   virtual Result<sync::Store::Swept> Sweep() = 0;
+
+  /// Builds the indexes of a sync anew from its records if they are wrong. kDataLoss, and nothing has changed, if records
+  /// are damaged.
+  virtual Result<RepairReport> Repair(const std::string& /*sync_id*/, const sync::Work& /*work*/) {
+    return Unimplemented("this service cannot do that");
+  }
+  /// Deletes what is beyond the newest full syncs of a connector, one transaction per sync; sync/retention.h has the rules.
+  /// kNotFound: no sync is of that connector. Cancelled between two syncs, what is deleted stays deleted.
+  virtual Result<RetainReport> Retain(const RetainRequest& /*request*/, const sync::Work& /*work*/) {
+    return Unimplemented("this service cannot do that");
+  }
+  /// kNotFound: no sync is of that connector. kAborted: a pending sync changed meanwhile; ask again.
+  virtual Result<RollupReport> Rollup(const RollupRequest& /*request*/, const sync::Work& /*work*/) {
+    return Unimplemented("this service cannot do that");
+  }
 };
 
 }  // namespace vellum::service

@@ -128,7 +128,7 @@ std::uint64_t GenerationInfo::bytes() const {
 std::string GenerationInfo::Encode() const {
   v1::Generation proto;
   proto.set_format(kFormat);
-  proto.set_index_version(kIndexVersion);
+  proto.set_index_version(index_version);
   proto.set_id(id);
   proto.set_operation(operation);
   for (const GenerationId& parent : parents) proto.add_parents(parent);
@@ -164,11 +164,8 @@ Result<GenerationInfo> GenerationInfo::Decode(std::string_view bytes) {
     return FailedPrecondition("GENERATION has format " + std::to_string(proto.format()) + ", this program reads " +
                               std::to_string(kFormat));
   }
-  if (proto.index_version() != kIndexVersion) {
-    return FailedPrecondition("GENERATION has index version " + std::to_string(proto.index_version()) +
-                              ", this program reads " + std::to_string(kIndexVersion));
-  }
   GenerationInfo info;
+  info.index_version = proto.index_version();
   info.id = proto.id();
   info.operation = proto.operation();
   info.parents.assign(proto.parents().begin(), proto.parents().end());
@@ -216,6 +213,10 @@ Result<std::shared_ptr<const Generation>> Generation::Open(const std::string& pa
   generation->path_ = path;
   generation->files_ = files;
   generation->info_ = *std::move(info);
+  if (const std::uint32_t version = generation->info_.index_version; version != GenerationInfo::kIndexVersion) {
+    return FailedPrecondition(path + ": its indexes are of version " + std::to_string(version) + ", this program reads " +
+                              std::to_string(GenerationInfo::kIndexVersion) + "; 'vellum sync repair' makes them anew");
+  }
   for (const GenerationFile& file : generation->info_.files) {
     const std::string name = generation->FilePath(file);
     const auto size = storage::FileSize(files.get(), name);

@@ -73,6 +73,7 @@ struct GenerationInfo {
   std::map<Bucket, Totals> totals;
   std::uint32_t layers = 1;
   std::uint64_t dead_bytes = 0;
+  std::uint32_t index_version = kIndexVersion;
 
   /// Over all record buckets: equal for equal contents, however they were made.
   Sum128 Digest() const;
@@ -82,7 +83,7 @@ struct GenerationInfo {
   std::uint64_t bytes() const;  ///< Of the files.
 
   std::string Encode() const;
-  /// kFailedPrecondition for another format; kDataLoss for bytes that are no GENERATION.
+  /// kFailedPrecondition for another format; kDataLoss for bytes that are no GENERATION. Any index version: Open looks at it.
   static Result<GenerationInfo> Decode(std::string_view bytes);
 };
 
@@ -91,6 +92,7 @@ class Generation {
  public:
   /// Reads GENERATION and opens the tables. `check_files`: compare each file's bytes with its SHA-256 first, for
   /// directories that come from elsewhere. kDataLoss for what is missing or damaged.
+  /// kFailedPrecondition: its indexes are of another version.
   enum class Check : std::uint8_t { kTrust, kFiles };
   static Result<std::shared_ptr<const Generation>> Open(const std::string& path, const storage::TableCache& cache,
                                                         Check check = Check::kTrust, const FileSystemPtr& files = nullptr);

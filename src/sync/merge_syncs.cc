@@ -3,15 +3,14 @@
 #include "base/bytes.h"
 #include "storage/files.h"
 #include "sync/operations.h"
+#include "sync/waste.h"
 
 namespace vellum::sync {
 namespace {
 
 /// A fold beats a merge while what comes in is small beside what is there ...
 constexpr double kFoldShareMax = 0.10;
-/// ... and what earlier folds hid is little beside what is alive; the next merge is also the rewrite.
-constexpr double kWasteShareMax = 0.15;
-constexpr std::uint32_t kLayersMax = 5;  ///< The base and four overlays.
+/// ... and what earlier folds left is within limits; past them the merge is also the rewrite.
 
 bool IsDiffType(const std::string& type) { return type == "partial_upserts" || type == "partial_deletions"; }
 
@@ -41,20 +40,19 @@ Result<Input> OpenSource(const MergeSourceSync& source) {
 /// kAuto's choice, and the reason that people are told.
 Strategy Choose(const GenerationInfo& base, std::uint64_t incoming, Strategy wanted, std::string* why) {
   const std::uint64_t there = base.records();
-  const double live = static_cast<double>(std::max<std::uint64_t>(base.bytes(), base.dead_bytes + 1) - base.dead_bytes);
-  const double waste = static_cast<double>(base.dead_bytes) / live;
+  const Waste waste = WasteOf(base);
   if (wanted == Strategy::kMerge) {
     *why = "asked for";
   } else if (there == 0) {
     *why = "the destination is empty";
-  } else if (base.layers >= kLayersMax) {
-    *why = "the destination has " + std::to_string(base.layers - 1) + " overlays already";
+  } else if (waste.overlays >= kOverlaysMax) {
+    *why = "the destination has " + std::to_string(waste.overlays) + " overlays already";
   } else if (wanted == Strategy::kFold) {
     *why = "asked for";
     return Strategy::kFold;
   } else if (static_cast<double>(incoming) > kFoldShareMax * static_cast<double>(there)) {
     *why = std::to_string(incoming) + " incoming records are more than 10 % of " + std::to_string(there);
-  } else if (waste > kWasteShareMax) {
+  } else if (waste.dead_share > kDeadShareMax) {
     *why = "more than 15 % of the destination is waste";
   } else {
     *why = std::to_string(incoming) + " incoming records are at most 10 % of " + std::to_string(there);
@@ -94,7 +92,7 @@ class Merging {
                                   [](const MergeCounts& each) { return each.added + each.replaced > 0; });
     const std::string operation = outcome.strategy == Strategy::kFold ? "fold" : "merge";
     if (!outcome.changed) {
-      VELLUM_TRY(dest_->SwitchTo(base->info().id, {{std::move(entry), operation}}));
+      VELLUM_TRY(dest_->SwitchTo(base->info().id, {{std::move(entry), operation}}, forgotten_));
       outcome.generation = base;
       return outcome;
     }
@@ -102,7 +100,7 @@ class Merging {
       if (file.path.starts_with(building_->directory())) outcome.bytes_written += file.file.bytes;
     }
     VELLUM_ASSIGN_OR_RETURN(outcome.generation, dest_->Publish(building_.get(), *std::move(derived), parents_,
-                                                               {{std::move(entry), operation}}));
+                                                               {{std::move(entry), operation}}, forgotten_));
     return outcome;
   }
 
@@ -118,6 +116,7 @@ class Merging {
       for (std::size_t i = at; i < std::min(sources.size(), at + fan_in); ++i) {
         VELLUM_ASSIGN_OR_RETURN(Input input, OpenSource(sources[i]));
         Widen(&entry->run, input.entry.run);
+        if (options_.forget_sources && sources[i].store == dest_) forgotten_.push_back(std::move(input.entry));
         if (parents_.size() < kParentsMax) parents_.push_back(input.generation->info().id);
         group.push_back(std::move(input.generation));
       }
@@ -168,6 +167,7 @@ class Merging {
   const storage::TableCache rounds_cache_{8u << 20};
   std::unique_ptr<Store::Building> building_;
   std::vector<GenerationId> parents_;
+  std::vector<SyncEntry> forgotten_;
   std::uint64_t rounds_ = 1;
 };
 

@@ -81,6 +81,8 @@ struct MergeOptions {
   Strategy strategy = Strategy::kAuto;
   Ties ties = Ties::kFirst;
   std::size_t fan_in_max = 64;  ///< Sources that are open at once; more go in rounds of neighbours.
+  /// Sources of the destination's store are forgotten in the transaction that switches the destination.
+  bool forget_sources = false;
 };
 struct MergeOutcome {
   std::shared_ptr<const Generation> generation;
@@ -101,14 +103,29 @@ Result<MergeOutcome> MergeSyncs(Store* dest, std::vector<MergeSourceSync> source
 /// The wider of two sync types: full, then resources_only, then partial; others never widen.
 std::string WiderType(const std::string& a, const std::string& b);
 
+/// Records that break a rule of the domain although every byte is in order: whoever wrote the sync left something out.
+struct Finding {
+  std::string rule;                ///< "grants without their principal", ...
+  std::uint64_t count = 0;
+  std::vector<std::string> first;  ///< The first kNamedMax, for people.
+  static constexpr std::size_t kNamedMax = 10;
+};
+
 struct VerifyReport {
   std::uint64_t records = 0;
   std::uint64_t files = 0;
-  std::vector<std::string> problems;  ///< At most kProblemsMax, then a line that counts the rest.
+  /// Damage: at most kProblemsMax, then a line that counts the rest. What concerns records comes before what concerns indexes.
+  std::vector<std::string> problems;
+  std::uint64_t record_problems = 0;      ///< Of files, counts, digests and contents of records: lost, whatever is done.
+  std::uint64_t index_problems = 0;       ///< Of indexes: RepairSync makes them anew.
+  std::uint64_t index_entries_wrong = 0;  ///< Stale and missing entries, among index_problems.
+  /// No damage; looked for only where there is none.
+  std::vector<Finding> findings;
   static constexpr std::size_t kProblemsMax = 20;
   bool ok() const { return problems.empty(); }
 };
-/// Reads all of a generation: files against their SHA-256, records against counts and digest, indexes against a rebuild.
+/// Reads all of a generation: files against their SHA-256, records against counts and digest, indexes against a rebuild, and
+/// references between records.
 Result<VerifyReport> VerifyGeneration(const Generation& generation, const std::string& scratch, const Work& work = {});
 
 }  // namespace vellum::sync

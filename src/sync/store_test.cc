@@ -60,11 +60,12 @@ SyncRun RunOf(const std::string& id, const std::string& type = "full") {
 }
 
 void PutGrant(RecordSink* sink, const std::string& group, const std::string& user, Stamp stamp, const std::string& data) {
+  const std::string entitlement = "group:" + group + ":member";
   RecordView grant;
   grant.type = RecordType::kGrant;
   grant.type_id = "group";
   grant.resource_id = group;
-  grant.entitlement_id = "group:" + group + ":member";
+  grant.entitlement_id = entitlement;
   grant.principal_type_id = "user";
   grant.principal_id = user;
   grant.discovered_at = stamp;

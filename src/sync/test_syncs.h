@@ -39,8 +39,9 @@ class FailingCatalog final : public Catalog {
       return under_->Commit(change);
     }
     failed_ = true;
-    if (std::exchange(applied_, false)) return under_->Commit(change).ok() ? Internal("died after it") : Internal("died");
-    return Internal("died before it");
+    if (!std::exchange(applied_, false)) return Unavailable("died before it");
+    const Status done = under_->Commit(change);
+    return done.ok() ? Unavailable("died after it").WithMaybeApplied() : done;
   }
   Result<LeaseId> GrantLease(std::int64_t ttl_s) override { return under_->GrantLease(ttl_s); }
   Result<bool> RenewLease(LeaseId id) override { return under_->RenewLease(id); }
@@ -101,11 +102,12 @@ struct TestStore {
 
 inline void PutGrant(RecordSink* sink, const std::string& group, const std::string& user, Stamp stamp,
                      const std::string& data, bool needs_expansion = false) {
+  const std::string entitlement = "group:" + group + ":member";
   RecordView grant;
   grant.type = RecordType::kGrant;
   grant.type_id = "group";
   grant.resource_id = group;
-  grant.entitlement_id = "group:" + group + ":member";
+  grant.entitlement_id = entitlement;
   grant.principal_type_id = "user";
   grant.principal_id = user;
   grant.discovered_at = stamp;
@@ -142,8 +144,8 @@ inline void Write(TestStore* to, const Plan& plan, SyncWriter::IfExists if_exist
   auto writer = SyncWriter::Begin(to->store.get(), RunOf(plan), plan.connector, if_exists);
   ASSERT_TRUE(writer.ok()) << writer.error().ToString();
   for (int i = 0; i < plan.grants; ++i) {
-    PutGrant(writer->get(), "g" + std::to_string(i % 7), "u-" + std::to_string(plan.first + i), plan.stamp, plan.data,
-             (plan.first + i) % 5 == 0);
+    const int user = plan.first + i;
+    PutGrant(writer->get(), "g" + std::to_string(user % 7), "u-" + std::to_string(user), plan.stamp, plan.data, user % 5 == 0);
   }
   auto sealed = (*writer)->Seal(plan.ended_at, "seal");
   ASSERT_TRUE(sealed.ok()) << sealed.error().ToString();
@@ -164,8 +166,9 @@ inline std::map<std::string, std::string> Dump(const Generation& generation) {
 inline void AddOverlays(TestStore* to, const std::string& id, int count, int grants = 3) {
   for (int i = 0; i < count; ++i) {
     const std::string partial = id + "-overlay-" + std::to_string(i);
-    Write(to, {.id = partial, .type = "partial", .connector = "overlays", .grants = grants, .stamp = static_cast<Stamp>(100 + i),
-               .data = "overlay " + std::to_string(i)});
+    const Stamp newer = 100 + to->Open(id)->info().layers;
+    Write(to, {.id = partial, .type = "partial", .connector = "overlays", .grants = grants, .stamp = newer,
+               .data = "overlay " + std::to_string(newer)});
     MergeOptions options;
     options.strategy = Strategy::kFold;
     const auto merged = MergeSyncs(to->store.get(), {{to->store.get(), partial}}, id, options);

@@ -20,7 +20,11 @@ void EventRing::Append(PublishedRevisionPtr revision) {
   bytes_ += cost;
   events_ += revision->events.size();
   revisions_.push_back(std::move(revision));
-  while (bytes_ > bytes_max_) PopFront();
+  ShrinkTo(bytes_max_);
+}
+
+void EventRing::ShrinkTo(std::size_t bytes) {
+  while (bytes_ > bytes) PopFront();
 }
 
 void EventRing::Clear() {

@@ -16,6 +16,8 @@ class EventRing {
   /// A revision that does not follow the last one empties the ring first. One that is larger than the ring, or is not
   /// in memory at all, empties it and is not kept.
   void Append(PublishedRevisionPtr revision);
+  /// Drops the oldest until at most `bytes` are left.
+  void ShrinkTo(std::size_t bytes);
   void Clear();
   /// Takes the oldest revision out. The ring must not be empty.
   PublishedRevisionPtr PopFront();

@@ -12,6 +12,8 @@ namespace {
 
 /// Events looked at before live delivery gets its turn again.
 constexpr std::size_t kRingEventsPerTurn = 8192;
+/// What the ring keeps while nobody watches: enough for clients that lost their connection to come back to.
+constexpr std::size_t kUnwatchedRingBytes = 8u << 20;
 /// Watchers that share one read, and the distinct intervals that one read filters by.
 constexpr std::size_t kWatchersPerRead = 512;
 constexpr std::size_t kIntervalsPerRead = 64;
@@ -271,6 +273,7 @@ void WatchCore::Publish(const std::vector<PublishedRevisionPtr>& revisions) {
     ring_.Append(revision);
     published_ = revision->revision;
   }
+  if (watchers_ == 0) ring_.ShrinkTo(std::min(options_.ring_bytes, kUnwatchedRingBytes));
   SendTouched();
   FlushSinks();
 }

@@ -23,6 +23,10 @@
 namespace vellum::storage {
 namespace {
 
+/// How often the limiter hands out its bytes. They go to the disk at once, and a sync of the log waits behind them: RocksDB's
+/// own ten times a second would be six megabytes at a time.
+constexpr std::int64_t kLimiterPeriodMicros = 10'000;
+
 class EngineLogger final : public rocksdb::Logger {
  public:
   explicit EngineLogger(vellum::Logger logger) : rocksdb::Logger(rocksdb::WARN_LEVEL), logger_(logger) {}
@@ -219,7 +223,9 @@ std::shared_ptr<rocksdb::Logger> MakeEngineLogger(Logger logger) { return std::m
 std::int64_t LimiterBytesPerSecond(std::uint64_t bytes_per_second) {
   // RocksDB's limiter has no "off"; this many is never reached, and far enough from overflow.
   constexpr std::uint64_t kUnlimited = std::uint64_t{1} << 50;
-  return static_cast<std::int64_t>(bytes_per_second == 0 ? kUnlimited : std::min(bytes_per_second, kUnlimited));
+  // Less would be no bytes at all in some of the limiter's periods, and in the end in all of them.
+  constexpr std::uint64_t kLeast = 4096;
+  return static_cast<std::int64_t>(bytes_per_second == 0 ? kUnlimited : std::clamp(bytes_per_second, kLeast, kUnlimited));
 }
 
 Result<EngineOptions> MakeEngineOptions(const DatabaseOptions& options, EngineParts* parts) {
@@ -229,7 +235,8 @@ Result<EngineOptions> MakeEngineOptions(const DatabaseOptions& options, EnginePa
   parts->cache = rocksdb::NewLRUCache(options.block_cache_bytes);
   parts->memtables = std::make_shared<rocksdb::WriteBufferManager>(
       std::max<std::size_t>(options.block_cache_bytes / 2, 8u << 20), parts->cache);
-  parts->limiter.reset(rocksdb::NewGenericRateLimiter(LimiterBytesPerSecond(options.background_bytes_per_second)));
+  parts->limiter.reset(rocksdb::NewGenericRateLimiter(LimiterBytesPerSecond(options.background_bytes_per_second),
+                                                      kLimiterPeriodMicros));
   parts->statistics = rocksdb::CreateDBStatistics();
   parts->statistics->set_stats_level(rocksdb::StatsLevel::kExceptHistogramOrTimers);
 

@@ -22,6 +22,9 @@ enum class LogFormat : std::uint8_t { kAuto, kJson, kText };
 /// Everything that can be set about the process. Rooms below keep their own options; what is not theirs is here, each
 /// default once. Filled by LoadConfig from the option table.
 struct Config {
+  /// A server has the machine's page cache beside it; what embeds the store may not, and has a larger default.
+  Config() { engine.block_cache_bytes = 192u << 20; }
+
   Personality personality = Personality::kVellum;
   kv::EngineOptions engine;
   wire::ServerOptions wire;

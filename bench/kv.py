@@ -43,10 +43,12 @@ WORKLOADS = {
 
 
 def median(values):
-    return statistics.median(values) if values else float("nan")
+    return statistics.median(values)
 
 
 def spread(values, digits):
+    if not values:
+        return ""
     text = f"{median(values):,.{digits}f}"
     return text if len(values) < 2 else f"{text} ({min(values):,.{digits}f}–{max(values):,.{digits}f})"
 
@@ -119,7 +121,7 @@ class Bench:
     def scale(self, server, keys):
         def add(row, value):
             self.add("scale", f"{keys // 1_000_000}M keys: {row}", "value", server.name, value)
-            print(f"  {server.name:7} {keys // 1_000_000}M keys: {row:44} {value:12,.1f}", flush=True)
+            print(f"  {server.name:7} {keys // 1_000_000}M keys: {row:44} {value:14,.3f}", flush=True)
 
         server.start()
         report = server.load("fill", f"--keys={keys}", "--clients=20", "--connections=4")
@@ -188,7 +190,9 @@ class Bench:
         if rows:
             print("\n| figure | Vellum | etcd | ratio |\n|---|---|---|---|")
             for table, row, column in rows:
-                cells = [self.cell(table, row, column, server, 1) for server in ("vellum", "etcd")]
+                values = [value for values in self.figures[(table, row, column)].values() for value in values]
+                digits = 3 if min(values) < 1 else 2 if min(values) < 10 else 1 if min(values) < 1000 else 0
+                cells = [self.cell(table, row, column, server, digits) for server in ("vellum", "etcd")]
                 ratio = self.ratio(table, row, column)
                 print(f"| {row} | " + " | ".join(cells) + f" | {ratio if ratio != '0.00' else '< 0.005'} |")
 

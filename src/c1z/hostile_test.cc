@@ -38,8 +38,9 @@ std::string Frame(std::string_view bytes) {
   return frame;
 }
 
-constexpr const char* kRun = "INSERT INTO v1_sync_runs (sync_id, started_at, ended_at, sync_token) "
-                             "VALUES ('s', '2026-03-01 08:00:00', '2026-03-01 09:00:00', '');";
+constexpr const char* kRun =
+    "INSERT INTO v1_sync_runs (sync_id, started_at, ended_at, sync_token) "
+    "VALUES ('s', '2026-03-01 08:00:00', '2026-03-01 09:00:00', '');";
 constexpr const char* kGrantColumns =
     "INSERT INTO v1_grants (resource_type_id, resource_id, entitlement_id, principal_resource_type_id, "
     "principal_resource_id, external_id, data, sync_id, discovered_at) ";
@@ -113,7 +114,8 @@ class Hostile : public testing::Test {
 };
 
 TEST_F(Hostile, ThingsUnderKnownNamesThatAreNoOrdinaryTables) {
-  ExpectRefused(FileOf("DROP TABLE v1_grants; CREATE VIEW v1_grants AS SELECT * FROM v1_assets;"), "is not a table but a view");
+  ExpectRefused(FileOf("DROP TABLE v1_grants; CREATE VIEW v1_grants AS SELECT * FROM v1_assets;"),
+                "is not a table but a view");
   ExpectRefused(FileOf("DROP TABLE v1_sync_runs; CREATE VIEW v1_sync_runs AS SELECT * FROM v1_assets;"),
                 "is not a table but a view");
   ExpectRefused(FileOf("DROP TABLE v1_grants; CREATE VIRTUAL TABLE v1_grants USING fts5(data);"), "is a virtual table");
@@ -147,32 +149,39 @@ TEST_F(Hostile, AnIndexThatLeavesRowsOutHidesNothing) {
 TEST_F(Hostile, SyncIdsAreBytes) {
   // Stored as a blob, and beside one that differs in case alone under a collation that does not tell.
   ExpectGrants(FileOf(std::string(kGrantColumns) + kTwoGrants + "UPDATE v1_grants SET sync_id = x'73';"), 2);
-  ExpectGrants(FileOf("DROP TABLE v1_grants; CREATE TABLE v1_grants (resource_type_id, resource_id, entitlement_id, "
-                      "principal_resource_type_id, principal_resource_id, external_id, data, sync_id collate nocase, "
-                      "discovered_at); INSERT INTO v1_sync_runs (sync_id, started_at, sync_token) VALUES "
-                      "('S', '2026-03-01 08:00:00', '');" +
-                      std::string(kGrantColumns) + kTwoGrants + "UPDATE v1_grants SET sync_id = 'S' WHERE external_id = 'b';"),
-               1);
+  ExpectGrants(
+      FileOf("DROP TABLE v1_grants; CREATE TABLE v1_grants (resource_type_id, resource_id, entitlement_id, "
+             "principal_resource_type_id, principal_resource_id, external_id, data, sync_id collate nocase, "
+             "discovered_at); INSERT INTO v1_sync_runs (sync_id, started_at, sync_token) VALUES "
+             "('S', '2026-03-01 08:00:00', '');" +
+             std::string(kGrantColumns) + kTwoGrants + "UPDATE v1_grants SET sync_id = 'S' WHERE external_id = 'b';"),
+      1);
 }
 
 TEST_F(Hostile, RowsOfNoSyncAreCounted) {
-  const std::string orphans = std::string(kGrantColumns) + kTwoGrants + "UPDATE v1_grants SET sync_id = 'other' WHERE external_id = 'b';";
+  const std::string orphans =
+      std::string(kGrantColumns) + kTwoGrants + "UPDATE v1_grants SET sync_id = 'other' WHERE external_id = 'b';";
   EXPECT_EQ(Import(FileOf(orphans))->back().orphans, 1u);
   EXPECT_EQ(Import(FileOf(orphans + "INSERT INTO v1_sync_runs (sync_id, started_at, sync_token) VALUES "
-                                    "('t', '2026-03-01 08:00:00', '');"))->back().orphans, 1u);
+                                    "('t', '2026-03-01 08:00:00', '');"))
+                ->back()
+                .orphans,
+            1u);
   ExpectRefused(FileOf(orphans + "DELETE FROM v1_sync_runs;"), "holds no sync, only 2 rows that belong to none");
 }
 
 TEST_F(Hostile, WrongColumnTypes) {
-  const std::string loose = "DROP TABLE v1_grants; CREATE TABLE v1_grants (resource_type_id, resource_id, entitlement_id, "
-                            "principal_resource_type_id, principal_resource_id, external_id, data, sync_id, discovered_at);" +
-                            std::string(kGrantColumns) + kTwoGrants;
+  const std::string loose =
+      "DROP TABLE v1_grants; CREATE TABLE v1_grants (resource_type_id, resource_id, entitlement_id, "
+      "principal_resource_type_id, principal_resource_id, external_id, data, sync_id, discovered_at);" +
+      std::string(kGrantColumns) + kTwoGrants;
   ExpectRefused(FileOf(loose + "UPDATE v1_grants SET data = NULL WHERE external_id = 'b';"), "no message");
   ExpectRefused(FileOf(loose + "UPDATE v1_grants SET data = 5;"), "no message");
   ExpectRefused(FileOf(loose + "UPDATE v1_grants SET data = x'0A7F';"), "the message is not protobuf");
   ExpectRefused(FileOf(loose + "UPDATE v1_grants SET principal_resource_id = 5;"), "a number where text belongs");
   ExpectRefused(FileOf(loose + "UPDATE v1_grants SET principal_resource_id = NULL;"), "v1_grants");
-  const auto skipped = Import(FileOf(loose + "UPDATE v1_grants SET data = 5 WHERE external_id = 'b';"), /*skip_invalid=*/true);
+  const auto skipped =
+      Import(FileOf(loose + "UPDATE v1_grants SET data = 5 WHERE external_id = 'b';"), /*skip_invalid=*/true);
   ASSERT_TRUE(skipped.ok());
   EXPECT_EQ(skipped->front().records, 1u);
   EXPECT_EQ(skipped->front().report.invalid.size(), 1u);
@@ -180,9 +189,11 @@ TEST_F(Hostile, WrongColumnTypes) {
 
 TEST_F(Hostile, TimesThatDoNotFit) {
   const std::string grants = std::string(kGrantColumns) + kTwoGrants;
-  for (const char* stamp : {"'9999-12-31 23:59:59'", "1772352000", "'yesterday'", "x'00'", "''", "'2026-03-01 08:00:00.1234567890'"}) {
+  for (const char* stamp :
+       {"'9999-12-31 23:59:59'", "1772352000", "'yesterday'", "x'00'", "''", "'2026-03-01 08:00:00.1234567890'"}) {
     SCOPED_TRACE(stamp);
-    const auto imported = Import(FileOf(grants + "UPDATE v1_grants SET discovered_at = " + stamp + " WHERE external_id = 'b';"));
+    const auto imported =
+        Import(FileOf(grants + "UPDATE v1_grants SET discovered_at = " + stamp + " WHERE external_id = 'b';"));
     ASSERT_TRUE(imported.ok()) << imported.error().ToString();
     EXPECT_EQ(imported->front().report.unstamped, 1u);
   }
@@ -195,7 +206,8 @@ TEST_F(Hostile, TimesThatDoNotFit) {
 TEST_F(Hostile, OddTextIsKept) {
   const std::string grants = std::string(kGrantColumns) + kTwoGrants;
   ASSERT_TRUE(Import(FileOf(grants + "UPDATE v1_grants SET principal_resource_id = CAST(x'610062FF01' AS TEXT) "
-                                     "WHERE external_id = 'b';")).ok());
+                                     "WHERE external_id = 'b';"))
+                  .ok());
   const std::string digest = (*store_->OpenSync("s"))->info().Digest().ToHex();
   const std::string out = directory_.path() + "/out.c1z";
   ASSERT_TRUE(ExportFile(*store_, {"s"}, out, {}, {}).ok());
@@ -203,14 +215,16 @@ TEST_F(Hostile, OddTextIsKept) {
   bool found = false;
   const auto generation = *store_->OpenSync("s");
   for (const auto cursor = generation->Scan(sync::Bucket::kGrant); cursor->valid(); cursor->Next()) {
-    found |= sync::StoredRecord::Parse(cursor->key(), cursor->value())->view().principal_id == std::string_view("a\0b\xFF\x01", 5);
+    found |= sync::StoredRecord::Parse(cursor->key(), cursor->value())->view().principal_id ==
+             std::string_view("a\0b\xFF\x01", 5);
   }
   EXPECT_TRUE(found);
 }
 
 TEST_F(Hostile, SessionsAndRunsThatRepeat) {
-  ExpectRefused(FileOf("INSERT INTO v1_connector_sessions (sync_id, key, value) VALUES ('s', 'k', 'a'), ('s', 'k', 'b');"),
-                "two values for the key k");
+  ExpectRefused(
+      FileOf("INSERT INTO v1_connector_sessions (sync_id, key, value) VALUES ('s', 'k', 'a'), ('s', 'k', 'b');"),
+      "two values for the key k");
   ExpectRefused(FileOf(kRun), "two runs of sync s");
   ExpectRefused(FileOf("UPDATE v1_sync_runs SET sync_id = '';"), "empty id");
   ExpectRefused(FileOf("UPDATE v1_sync_runs SET sync_id = hex(zeroblob(600));"), "sync id");
@@ -231,14 +245,16 @@ TEST_F(Hostile, ATreeThatLeadsInCirclesEndsAtOnce) {
   sqlite3* opened = nullptr;
   ASSERT_EQ(sqlite3_open((directory_.path() + "/made.db").c_str(), &opened), SQLITE_OK);
   sqlite3_stmt* statement = nullptr;
-  ASSERT_EQ(sqlite3_prepare_v2(opened, "SELECT rootpage FROM sqlite_schema WHERE name = 'v1_grants'", -1, &statement, nullptr),
+  ASSERT_EQ(sqlite3_prepare_v2(opened, "SELECT rootpage FROM sqlite_schema WHERE name = 'v1_grants'", -1, &statement,
+                               nullptr),
             SQLITE_OK);
   ASSERT_EQ(sqlite3_step(statement), SQLITE_ROW);
   const auto root = (static_cast<std::size_t>(sqlite3_column_int(statement, 0)) - 1) * 512;
   sqlite3_finalize(statement);
   sqlite3_close(opened);
   const auto be16 = [&](std::size_t at) {
-    return static_cast<std::size_t>(static_cast<unsigned char>(database[at]) << 8 | static_cast<unsigned char>(database[at + 1]));
+    return static_cast<std::size_t>(static_cast<unsigned char>(database[at]) << 8 |
+                                    static_cast<unsigned char>(database[at + 1]));
   };
   ASSERT_EQ(database[root], 5);  // an inner page of a table
   const std::size_t cells = be16(root + 3);
@@ -282,7 +298,8 @@ TEST_F(Hostile, DamagedDatabasesAreErrorsOrReadAsSqliteReadsThem) {
   int refused = 0;
   for (int round = 0; round < 300; ++round) {
     std::string database = whole;
-    for (int i = 0; i < 1 + round % 8; ++i) database[16 + random() % (database.size() - 16)] = static_cast<char>(random());
+    for (int i = 0; i < 1 + round % 8; ++i)
+      database[16 + random() % (database.size() - 16)] = static_cast<char>(random());
     const auto imported = Import(File(Frame(database)), /*skip_invalid=*/true);
     if (imported.ok()) continue;
     ++refused;
@@ -302,10 +319,11 @@ TEST_F(Hostile, TheLastRowOfAnIdentityWinsInWhateverPartItIs) {
     const auto row_id = static_cast<std::int64_t>(random());
     const std::string principal = "u" + std::to_string(random() % 40);
     if (!rows.emplace(row_id, principal).second) continue;
-    sql += "INSERT INTO v1_grants (id, resource_type_id, resource_id, entitlement_id, principal_resource_type_id, "
-           "principal_resource_id, external_id, data, sync_id, discovered_at) VALUES (" + std::to_string(row_id) +
-           ", 'group', 'g', 'group:g:m', 'user', '" + principal + "', 'grant " + std::to_string(row_id) +
-           "', x'', 's', '2026-03-01 08:00:00');";
+    sql +=
+        "INSERT INTO v1_grants (id, resource_type_id, resource_id, entitlement_id, principal_resource_type_id, "
+        "principal_resource_id, external_id, data, sync_id, discovered_at) VALUES (" +
+        std::to_string(row_id) + ", 'group', 'g', 'group:g:m', 'user', '" + principal + "', 'grant " +
+        std::to_string(row_id) + "', x'', 's', '2026-03-01 08:00:00');";
   }
   for (const auto& [row_id, principal] : rows) winners[principal] = row_id;
   const auto imported = Import(FileOf(sql + "COMMIT;"));
@@ -324,10 +342,10 @@ TEST_F(Hostile, TheLastRowOfAnIdentityWinsInWhateverPartItIs) {
 TEST_F(Hostile, DisagreementsAreCounted) {
   // Messages that name another entitlement, another principal, another id.
   const std::string grants = std::string(kGrantColumns) +
-      "VALUES ('group', 'g', 'group:g:m', 'user', 'u1', 'a', x'0A0312016D1A0161', 's', ''), "
-      "('group', 'g', 'group:g:m', 'user', 'u2', 'b', x'12060A0412026E6F1A0162', 's', ''), "
-      "('group', 'g', 'group:g:m', 'user', 'u3', 'c', x'1A0178', 's', ''), "
-      "('group', 'g', 'group:g:m', 'user', 'u4', 'd', x'1A0164', 's', '');";
+                             "VALUES ('group', 'g', 'group:g:m', 'user', 'u1', 'a', x'0A0312016D1A0161', 's', ''), "
+                             "('group', 'g', 'group:g:m', 'user', 'u2', 'b', x'12060A0412026E6F1A0162', 's', ''), "
+                             "('group', 'g', 'group:g:m', 'user', 'u3', 'c', x'1A0178', 's', ''), "
+                             "('group', 'g', 'group:g:m', 'user', 'u4', 'd', x'1A0164', 's', '');";
   const auto imported = Import(FileOf(grants));
   ASSERT_TRUE(imported.ok()) << imported.error().ToString();
   const std::map<std::string, std::uint64_t> expected = {

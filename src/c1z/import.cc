@@ -50,23 +50,6 @@ class Intake {
   std::atomic<std::uint64_t>* const done_;
 };
 
-/// Puts all records; lanes take parts of a table that follow each other, so that of equal identities the last row wins.
-Status PutRecords(Reader* reader, const FileSync& source, const ImportOptions& options, Intake* intake, std::size_t lanes,
-                  ImportedSync* imported) {
-  const auto invalid = options.skip_invalid ? Reader::Invalid::kSkip : Reader::Invalid::kFail;
-  for (int type = 0; type < sync::kRecordTypes; ++type) {
-    std::vector<Reader::Visit> visits;
-    for (std::size_t lane = 0; lane < lanes; ++lane) visits.push_back(intake->Lane(lane));
-    ReadReport report;
-    const Status read = reader->ReadInParts(source, static_cast<RecordType>(type), invalid, visits, &report);
-    imported->report.Add(report);
-    VELLUM_TRY(read);
-    // Minus the identities, later.
-    imported->joined[static_cast<std::size_t>(type)] = report.rows - InvalidRows(report);
-  }
-  return {};
-}
-
 Result<ImportedSync> ImportSync(sync::Store* store, Reader* reader, const FileSync& source, const std::string& connector,
                                 const ImportOptions& options, const sync::Work& work,
                                 std::atomic<std::uint64_t>* done) {
@@ -78,8 +61,9 @@ Result<ImportedSync> ImportSync(sync::Store* store, Reader* reader, const FileSy
   const auto lanes = static_cast<std::size_t>(std::max(1, store->options().threads));
   VELLUM_ASSIGN_OR_RETURN(
       auto writer, SyncWriter::Begin(store, source.run, connector, SyncWriter::IfExists::kReplace, lanes));
-  Intake intake(writer.get(), &work, done);
-  VELLUM_TRY(PutRecords(reader, source, options, &intake, lanes, &imported));
+  const auto invalid = options.skip_invalid ? Reader::Invalid::kSkip : Reader::Invalid::kFail;
+  // Minus the identities, below.
+  VELLUM_TRY(PutRecords(reader, source, invalid, writer.get(), lanes, work, done, &imported.report, &imported.joined));
   VELLUM_ASSIGN_OR_RETURN(const sync::Sum128 digest, writer->Build(work));
   if (present && !present->history.empty() && present->history.front().digest == digest.ToHex()) {
     imported.unchanged = true;
@@ -107,6 +91,22 @@ Result<std::uint64_t> CountOrphans(Reader* reader, const std::vector<ImportedSyn
 }
 
 }  // namespace
+
+Status PutRecords(Reader* reader, const FileSync& source, Reader::Invalid invalid, SyncWriter* writer, std::size_t lanes,
+                  const sync::Work& work, std::atomic<std::uint64_t>* done, ReadReport* report,
+                  std::array<std::uint64_t, sync::kRecordTypes>* put) {
+  Intake intake(writer, &work, done);
+  for (int type = 0; type < sync::kRecordTypes; ++type) {
+    std::vector<Reader::Visit> visits;
+    for (std::size_t lane = 0; lane < lanes; ++lane) visits.push_back(intake.Lane(lane));
+    ReadReport of_type;
+    const Status read = reader->ReadInParts(source, static_cast<RecordType>(type), invalid, visits, &of_type);
+    report->Add(of_type);
+    VELLUM_TRY(read);
+    (*put)[static_cast<std::size_t>(type)] = of_type.rows - InvalidRows(of_type);
+  }
+  return {};
+}
 
 Result<std::vector<ImportedSync>> ImportFile(sync::Store* store, const std::string& path, const ImportOptions& options,
                                              const sync::Work& work) {

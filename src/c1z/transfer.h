@@ -1,5 +1,7 @@
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <cstdint>
 #include <array>
 #include <functional>
@@ -35,6 +37,12 @@ struct ImportedSync {
   std::array<std::uint64_t, sync::kRecordTypes> joined{};
   double seconds = 0;
 };
+
+/// Puts all records of a sync of a file into a writer that has `lanes` lanes, which take parts of a table that follow each other:
+/// of equal identities the last row wins. `done` counts records on, for work.progress; `put` gets those of each type.
+Status PutRecords(Reader* reader, const FileSync& source, Reader::Invalid invalid, sync::SyncWriter* writer, std::size_t lanes,
+                  const sync::Work& work, std::atomic<std::uint64_t>* done, ReadReport* report,
+                  std::array<std::uint64_t, sync::kRecordTypes>* put);
 
 /// Imports the syncs of a file, one switch each. Stops at the first that fails; those before it are in. kFailedPrecondition for
 /// a v3 file without a sync.

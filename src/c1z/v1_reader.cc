@@ -370,6 +370,11 @@ Result<std::uint64_t> V1Reader::CountOrphans() {
   return orphans;
 }
 
+Result<std::string> V1Reader::ReleaseDatabase() {
+  VELLUM_TRY(impl_->database->Close());
+  return impl_->copy;
+}
+
 Status V1Reader::CheckRest() {
   VELLUM_ASSIGN_OR_RETURN(Statement check, impl_->database->Prepare("PRAGMA integrity_check(10)"));
   std::string problems;

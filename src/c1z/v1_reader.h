@@ -30,6 +30,9 @@ class V1Reader final : public Reader {
   /// SQLite's own check: pages, indexes, columns that may not be null.
   Status CheckRest() override;
 
+  /// Closes the database and hands it over: a private file that goes with this object. Nothing can be read after it.
+  Result<std::string> ReleaseDatabase();
+
  private:
   struct Impl;
   explicit V1Reader(std::unique_ptr<Impl> impl);

@@ -15,8 +15,6 @@ namespace {
 using sync::RecordType;
 using sync::RecordView;
 
-constexpr std::string_view kExpandable = "c1.connector.v2.GrantExpandable";
-
 bool IsBlank(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c == ' ' || (c >= '\t' && c <= '\r'); });
 }
@@ -140,9 +138,11 @@ const std::vector<TableSpec>& RecordTables() {
   static const std::vector<TableSpec> tables = {
       {RecordType::kResourceType, "v1_resource_types", {"external_id", "data", "sync_id", "discovered_at"}},
       {RecordType::kResource, "v1_resources", {"resource_type_id", "external_id", "data", "sync_id", "discovered_at"}},
-      {RecordType::kEntitlement, "v1_entitlements",
+      {RecordType::kEntitlement,
+       "v1_entitlements",
        {"resource_type_id", "resource_id", "external_id", "data", "sync_id", "discovered_at"}},
-      {RecordType::kGrant, "v1_grants",
+      {RecordType::kGrant,
+       "v1_grants",
        {"resource_type_id", "resource_id", "entitlement_id", "principal_resource_type_id", "principal_resource_id",
         "external_id", "data", "sync_id", "discovered_at"}},
       {RecordType::kAsset, "v1_assets", {"external_id", "content_type", "data", "sync_id", "discovered_at"}},
@@ -283,8 +283,8 @@ void RowDecoder::CountDisagreements(const Statement& row, const MessageIdentity&
 }
 
 Status RowDecoder::Decode(const Statement& row, RecordView* record, ReadReport* report) {
-  for (const int column : {kExternalId, kTypeId, kResourceId, kEntitlementId, kPrincipalType, kPrincipalId, kExpansion,
-                           kContentType}) {
+  for (const int column :
+       {kExternalId, kTypeId, kResourceId, kEntitlementId, kPrincipalType, kPrincipalId, kExpansion, kContentType}) {
     if (row.IsNumber(column)) return InvalidArgument("a number where text belongs");
   }
   if (row.IsNull(kData) || row.IsNumber(kData)) return InvalidArgument("no message");

@@ -13,6 +13,9 @@
 /// Rows of v1 tables as records. Included inside this room only.
 namespace vellum::c1z {
 
+/// The annotation that says how a grant expands; v1 keeps it in a column of its own.
+inline constexpr std::string_view kExpandable = "c1.connector.v2.GrantExpandable";
+
 /// A record table of v1 and the columns that every version of it has.
 struct TableSpec {
   sync::RecordType type;
@@ -47,8 +50,8 @@ class RowDecoder {
 
   RowDecoder(sync::RecordType type, const Zone* zone) : type_(type), zone_(zone) {}
 
-  /// Views are valid until the statement steps or this decodes again. Not OK: the row cannot be a record, and why, in words
-  /// that do not depend on the row where that is possible.
+  /// Views are valid until the statement steps or this decodes again. Not OK: the row cannot be a record, and why, in
+  /// words that do not depend on the row where that is possible.
   Status Decode(const Statement& row, sync::RecordView* record, ReadReport* report);
 
  private:

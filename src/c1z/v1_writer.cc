@@ -1,17 +1,20 @@
 #include "c1z/v1_writer.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
 #include <filesystem>
-#include <map>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/bytes.h"
 #include "c1z/envelope.h"
 #include "c1z/sqlite.h"
+#include "c1z/v1_insert.h"
 #include "storage/files.h"
 
 namespace vellum::c1z {
@@ -33,42 +36,6 @@ constexpr std::array<const char*, sync::kRecordTypes> kInserts = {
     "INSERT INTO v1_assets (external_id, data, sync_id, discovered_at, content_type) VALUES (?1, ?2, ?3, ?4, ?5)",
 };
 
-/// What the file's own tool caches per sync, so that it need not count.
-struct Stats {
-  std::array<std::uint64_t, sync::kRecordTypes> records{};
-  std::map<std::string, std::uint64_t, std::less<>> resources;
-  std::map<std::string, std::uint64_t, std::less<>> entitlements;
-  std::map<std::string, std::uint64_t, std::less<>> grants;
-
-  void Count(const RecordView& record) {
-    ++records[static_cast<std::size_t>(record.type)];
-    if (record.type == RecordType::kResource) Bump(&resources, record.type_id);
-    if (record.type == RecordType::kEntitlement) Bump(&entitlements, record.type_id);
-    if (record.type == RecordType::kGrant) Bump(&grants, record.type_id);
-    if (record.type == RecordType::kResourceType) resources.try_emplace(std::string(record.id), 0);
-  }
-  static void Bump(std::map<std::string, std::uint64_t, std::less<>>* counts, std::string_view name) {
-    const auto found = counts->find(name);
-    if (found != counts->end()) {
-      ++found->second;
-    } else {
-      counts->emplace(std::string(name), 1);
-    }
-  }
-  std::string ToJson() const {
-    const auto of = [this](RecordType type) { return records[static_cast<std::size_t>(type)]; };
-    const nlohmann::json json = {{"resource_types", of(RecordType::kResourceType)},
-                                 {"resources", of(RecordType::kResource)},
-                                 {"entitlements", of(RecordType::kEntitlement)},
-                                 {"grants", of(RecordType::kGrant)},
-                                 {"assets", of(RecordType::kAsset)},
-                                 {"resources_by_resource_type", resources},
-                                 {"grants_by_resource_type", grants},
-                                 {"entitlements_by_resource_type", entitlements}};
-    return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  }
-};
-
 }  // namespace
 
 std::string V1ExternalId(const RecordView& record) {
@@ -76,105 +43,17 @@ std::string V1ExternalId(const RecordView& record) {
   return std::string(record.type_id) + ":" + std::string(record.id);
 }
 
-struct V1Writer::Impl {
-  std::string path;
-  WriteOptions options;
-  std::string database_path;
-  std::string wrapped_path;
-  std::unique_ptr<Sqlite> database;
-  std::array<std::optional<Statement>, sync::kRecordTypes> inserts;
-  std::optional<Statement> insert_session;
-  sync::SyncRun run;
-  Stats stats;
-  std::uint64_t rows = 0;
-  std::uint64_t bytes = 0;
-
-  ~Impl() {
-    std::error_code error;
-    fs::remove(database_path, error);
-    fs::remove(wrapped_path, error);
-  }
-  Status FinishSync();
-};
-
-V1Writer::V1Writer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-V1Writer::~V1Writer() = default;
-std::uint64_t V1Writer::rows() const { return impl_->rows; }
-std::uint64_t V1Writer::bytes() const { return impl_->bytes; }
-
-Result<std::unique_ptr<V1Writer>> V1Writer::Create(const std::string& path, const WriteOptions& options) {
-  std::error_code error;
-  if (options.if_exists == WriteOptions::IfExists::kRefuse && fs::exists(path, error)) {
-    return FailedPrecondition(path + " exists already");
-  }
-  auto impl = std::make_unique<Impl>();
-  impl->path = path;
-  impl->options = options;
-  const std::string suffix = "." + std::to_string(::getpid());
-  impl->database_path = path + suffix + ".db.tmp";
-  impl->wrapped_path = path + suffix + ".tmp";
-  fs::remove(impl->database_path, error);
-  auto database = Sqlite::Create(impl->database_path);
-  if (!database.ok()) return std::move(database).error().WithContext("cannot write beside " + path);
-  impl->database = std::make_unique<Sqlite>(*std::move(database));
-  VELLUM_TRY(impl->database->Run(kV1Tables));
-  VELLUM_TRY(impl->database->Run("BEGIN"));
-  for (std::size_t type = 0; type < kInserts.size(); ++type) {
-    VELLUM_ASSIGN_OR_RETURN(auto insert, impl->database->Prepare(kInserts[type]));
-    impl->inserts[type].emplace(std::move(insert));
-  }
-  VELLUM_ASSIGN_OR_RETURN(auto insert, impl->database->Prepare(
-                                           "INSERT INTO v1_connector_sessions (sync_id, key, value) VALUES (?, ?, ?)"));
-  impl->insert_session.emplace(std::move(insert));
-  return std::unique_ptr<V1Writer>(new V1Writer(std::move(impl)));
+Result<Statement> PrepareV1Insert(Sqlite* database, RecordType type) {
+  return database->Prepare(kInserts[static_cast<std::size_t>(type)]);
 }
 
-Status V1Writer::Impl::FinishSync() {
-  if (run.id.empty()) return {};
-  VELLUM_ASSIGN_OR_RETURN(Statement insert,
-                          database->Prepare("INSERT INTO v1_sync_runs (sync_id, started_at, ended_at, sync_token, sync_type, "
-                                            "parent_sync_id, linked_sync_id, supports_diff, grants_backfilled, stats) "
-                                            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?)"));
-  const std::string started = options.zone.FromStamp(run.started_at);
-  const std::string ended = options.zone.FromStamp(run.ended_at);
-  const std::string counted = stats.ToJson();
-  insert.Bind(1, run.id);
-  insert.Bind(2, started);
-  if (run.ended_at == 0) {
-    insert.BindNull(3);
-  } else {
-    insert.Bind(3, ended);
-  }
-  insert.Bind(4, run.token);
-  insert.Bind(5, run.type);
-  insert.Bind(6, run.parent_id);
-  insert.Bind(7, run.linked_id);
-  insert.Bind(8, std::int64_t{run.supports_diff ? 1 : 0});
-  if (run.ended_at == 0) {
-    insert.BindNull(9);
-  } else {
-    insert.Bind(9, counted);
-  }
-  VELLUM_TRY(insert.Finish());
-  run = sync::SyncRun{};
-  stats = Stats{};
-  return {};
-}
-
-Status V1Writer::BeginSync(const sync::SyncRun& run) {
-  VELLUM_TRY(impl_->FinishSync());
-  if (run.id.empty()) return InvalidArgument("a sync without an id cannot be written");
-  impl_->run = run;
-  return {};
-}
-
-Status V1Writer::Put(const RecordView& record) {
-  Statement& insert = *impl_->inserts[static_cast<std::size_t>(record.type)];
+Status InsertV1Record(const RecordView& record, const std::string& sync_id, const Zone& zone, Statement* statement) {
+  Statement& insert = *statement;
   const std::string external_id = V1ExternalId(record);
-  const std::string stamp = impl_->options.zone.FromStamp(record.discovered_at);
+  const std::string stamp = zone.FromStamp(record.discovered_at);
   insert.Bind(1, external_id);
   insert.BindBlob(2, record.data);
-  insert.Bind(3, impl_->run.id);
+  insert.Bind(3, sync_id);
   insert.Bind(4, stamp);
   switch (record.type) {
     case RecordType::kResourceType: break;
@@ -207,7 +86,105 @@ Status V1Writer::Put(const RecordView& record) {
       break;
     case RecordType::kAsset: insert.Bind(5, record.content_type); break;
   }
-  VELLUM_TRY(insert.Finish());
+  return insert.Finish();
+}
+
+Status InsertV1Run(Sqlite* database, const sync::SyncRun& run, const Zone& zone, const V1Stats& stats) {
+  VELLUM_ASSIGN_OR_RETURN(Statement insert,
+                          database->Prepare("INSERT INTO v1_sync_runs (sync_id, started_at, ended_at, sync_token, sync_type, "
+                                            "parent_sync_id, linked_sync_id, supports_diff, grants_backfilled, stats) "
+                                            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?)"));
+  const std::string started = zone.FromStamp(run.started_at);
+  const std::string ended = zone.FromStamp(run.ended_at);
+  const std::string counted = stats.ToJson();
+  insert.Bind(1, run.id);
+  insert.Bind(2, started);
+  if (run.ended_at == 0) {
+    insert.BindNull(3);
+  } else {
+    insert.Bind(3, ended);
+  }
+  insert.Bind(4, run.token);
+  insert.Bind(5, run.type);
+  insert.Bind(6, run.parent_id);
+  insert.Bind(7, run.linked_id);
+  insert.Bind(8, std::int64_t{run.supports_diff ? 1 : 0});
+  if (run.ended_at == 0) {
+    insert.BindNull(9);
+  } else {
+    insert.Bind(9, counted);
+  }
+  return insert.Finish();
+}
+
+struct V1Writer::Impl {
+  std::string path;
+  WriteOptions options;
+  std::string database_path;
+  std::unique_ptr<Sqlite> database;
+  std::array<std::optional<Statement>, sync::kRecordTypes> inserts;
+  std::optional<Statement> insert_session;
+  sync::SyncRun run;
+  V1Stats stats;
+  std::uint64_t rows = 0;
+  std::uint64_t bytes = 0;
+
+  ~Impl() {
+    std::error_code error;
+    fs::remove(database_path, error);
+  }
+  Status FinishSync();
+};
+
+V1Writer::V1Writer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+V1Writer::~V1Writer() = default;
+std::uint64_t V1Writer::rows() const { return impl_->rows; }
+std::uint64_t V1Writer::bytes() const { return impl_->bytes; }
+
+Result<std::unique_ptr<V1Writer>> V1Writer::Create(const std::string& path, const WriteOptions& options) {
+  std::error_code error;
+  if (options.if_exists == WriteOptions::IfExists::kRefuse && fs::exists(path, error)) {
+    return FailedPrecondition(path + " exists already");
+  }
+  auto impl = std::make_unique<Impl>();
+  impl->path = path;
+  impl->options = options;
+  const std::string suffix = "." + std::to_string(::getpid());
+  impl->database_path = path + suffix + ".db.tmp";
+  fs::remove(impl->database_path, error);
+  auto database = Sqlite::Create(impl->database_path);
+  if (!database.ok()) return std::move(database).error().WithContext("cannot write beside " + path);
+  impl->database = std::make_unique<Sqlite>(*std::move(database));
+  VELLUM_TRY(impl->database->Run(kV1Tables));
+  VELLUM_TRY(impl->database->Run("BEGIN"));
+  for (std::size_t type = 0; type < kInserts.size(); ++type) {
+    VELLUM_ASSIGN_OR_RETURN(auto insert, PrepareV1Insert(impl->database.get(), static_cast<RecordType>(type)));
+    impl->inserts[type].emplace(std::move(insert));
+  }
+  VELLUM_ASSIGN_OR_RETURN(auto insert, impl->database->Prepare(
+                                           "INSERT INTO v1_connector_sessions (sync_id, key, value) VALUES (?, ?, ?)"));
+  impl->insert_session.emplace(std::move(insert));
+  return std::unique_ptr<V1Writer>(new V1Writer(std::move(impl)));
+}
+
+Status V1Writer::Impl::FinishSync() {
+  if (run.id.empty()) return {};
+  VELLUM_TRY(InsertV1Run(database.get(), run, options.zone, stats));
+  run = sync::SyncRun{};
+  stats = V1Stats{};
+  return {};
+}
+
+Status V1Writer::BeginSync(const sync::SyncRun& run) {
+  VELLUM_TRY(impl_->FinishSync());
+  if (run.id.empty()) return InvalidArgument("a sync without an id cannot be written");
+  impl_->run = run;
+  return {};
+}
+
+Status V1Writer::Put(const RecordView& record) {
+  VELLUM_TRY(InsertV1Record(record, impl_->run.id, impl_->options.zone,
+                            &*impl_->inserts[static_cast<std::size_t>(record.type)]));
   impl_->stats.Count(record);
   ++impl_->rows;
   return {};
@@ -227,13 +204,41 @@ Status V1Writer::Finish() {
   VELLUM_TRY(impl_->database->Run("COMMIT"));
   VELLUM_TRY(impl_->database->Run(std::string("BEGIN;") + kV1Indexes + "COMMIT;"));
   VELLUM_TRY(impl_->database->Close());
-  VELLUM_TRY(WrapDatabase(impl_->database_path, impl_->wrapped_path, impl_->options.threads));
+  VELLUM_ASSIGN_OR_RETURN(impl_->bytes, PublishDatabase(impl_->database_path, impl_->path, impl_->options));
+  return {};
+}
+
+Result<std::uint64_t> PublishDatabase(const std::string& database_path, const std::string& path, const WriteOptions& options) {
+  // A name of its own beside the target, so that the rename is within one file system.
+  std::string wrapped = path + ".XXXXXX.tmp";
+  const int fd = ::mkstemps(wrapped.data(), 4);
+  if (fd < 0) return FailedPrecondition("cannot write beside " + path + ": " + std::strerror(errno));
+  ::fchmod(fd, 0644);
+  ::close(fd);
+  const auto give_up = [&wrapped](Status status) {
+    std::error_code error;
+    fs::remove(wrapped, error);
+    return status;
+  };
+  if (Status packed = WrapDatabase(database_path, wrapped, options.threads); !packed.ok()) return give_up(std::move(packed));
   std::error_code error;
-  impl_->bytes = fs::file_size(impl_->wrapped_path, error);
-  fs::rename(impl_->wrapped_path, impl_->path, error);
-  if (error) return Internal("cannot rename " + impl_->wrapped_path + " to " + impl_->path + ": " + error.message());
-  const fs::path parent = fs::path(impl_->path).parent_path();
-  return storage::SyncDirectory(nullptr, parent.empty() ? "." : parent.string());
+  const std::uint64_t bytes = fs::file_size(wrapped, error);
+  if (options.if_exists == WriteOptions::IfExists::kRefuse) {
+    // A link fails where a file has appeared meanwhile; a rename would take its place.
+    if (::link(wrapped.c_str(), path.c_str()) == 0) {
+      fs::remove(wrapped, error);
+    } else if (errno == EEXIST) {
+      return give_up(FailedPrecondition(path + " exists already"));
+    } else {
+      fs::rename(wrapped, path, error);  // a file system without links
+    }
+  } else {
+    fs::rename(wrapped, path, error);
+  }
+  if (error) return give_up(Internal("cannot rename " + wrapped + " to " + path + ": " + error.message()));
+  const fs::path parent = fs::path(path).parent_path();
+  VELLUM_TRY(storage::SyncDirectory(nullptr, parent.empty() ? "." : parent.string()));
+  return bytes;
 }
 
 }  // namespace vellum::c1z

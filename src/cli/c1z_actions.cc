@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/bytes.h"
+#include "c1z/merge_files.h"
 #include "c1z/record_json.h"
 #include "c1z/transfer.h"
 #include "c1z/v3/header.h"
@@ -27,15 +28,6 @@ Result<std::unique_ptr<c1z::Reader>> OpenFile(const std::string& path, const Syn
   c1z::OpenOptions options;
   VELLUM_ASSIGN_OR_RETURN(options.zone, c1z::Zone::Parse(arguments.zone));
   return c1z::OpenReader(path, options);
-}
-
-/// The sync that a question is about: the one named, or the one that stands for the file.
-Result<const c1z::FileSync*> PickSync(const c1z::Reader& reader, const std::string& path, const std::string& wanted) {
-  if (wanted.empty()) return c1z::ChooseSync(reader, path);
-  for (const c1z::FileSync& sync : reader.syncs()) {
-    if (sync.run.id == wanted) return &sync;
-  }
-  return NotFound(path + " has no sync " + Printable(wanted));
 }
 
 c1z::Reader::Invalid InvalidRows(const SyncArguments& arguments) {
@@ -149,107 +141,54 @@ class GrantPrinter {
 };
 
 /// One input of a file merge: "PATH", or "PATH#SYNC" for a sync of it by id.
-struct Input {
-  std::string path;
-  std::string sync;
-};
-Input ParseInput(const std::string& text) {
+c1z::FileInput ParseInput(const std::string& text) {
   const std::size_t hash = text.rfind('#');
   if (hash == std::string::npos || fs::exists(text)) return {text, ""};
   return {text.substr(0, hash), text.substr(hash + 1)};
 }
 
-/// Imports one input under a name of its own, so that two files may hold one sync id. Returns that name.
-Result<std::string> ImportInput(sync::Store* store, const Input& input, int number, const SyncArguments& arguments,
-                                sync::SyncRun* run) {
-  c1z::OpenOptions open;
-  VELLUM_ASSIGN_OR_RETURN(open.zone, c1z::Zone::Parse(arguments.zone));
-  open.scratch_dir = store->options().data_dir;
-  VELLUM_ASSIGN_OR_RETURN(const auto reader, c1z::OpenReader(input.path, open));
-  VELLUM_ASSIGN_OR_RETURN(const c1z::FileSync* const chosen, PickSync(*reader, input.path, input.sync));
-  *run = chosen->run;
-  sync::SyncRun named = chosen->run;
-  named.id = std::to_string(number);
-  VELLUM_ASSIGN_OR_RETURN(const auto writer, sync::SyncWriter::Begin(store, named, ""));
-  Progress progress("reading " + fs::path(input.path).filename().string());
-  c1z::ReadReport report;
-  std::uint64_t done = 0;
-  for (int type = 0; type < sync::kRecordTypes; ++type) {
-    VELLUM_TRY(reader->ReadRecords(*chosen, static_cast<RecordType>(type), InvalidRows(arguments),
-                                   [&](const sync::RecordView& record) -> Status {
-                                     VELLUM_TRY(writer->Put(record));
-                                     if (++done % 4096 != 0) return {};
-                                     if (progress.work().progress) progress.work().progress(done);
-                                     return progress.work().cancel->load() ? Cancelled("cancelled") : Status();
-                                   },
-                                   &report));
+/// Edits the first file's database if that is possible, else goes through a store of its own, and says which.
+Result<c1z::MergeFilesReport> MergeInputs(const std::vector<c1z::FileInput>& inputs, const std::string& out,
+                                          c1z::MergeFilesOptions options, const sync::Work& work, std::string* how) {
+  const std::string beside = fs::path(out).parent_path().string();
+  options.open.scratch_dir = beside.empty() ? "." : beside;
+  std::string why_not;
+  VELLUM_ASSIGN_OR_RETURN(const auto edited, c1z::MergeByEditing(inputs, out, options, work, &why_not));
+  if (edited) {
+    *how = "the first file edited";
+    return *edited;
   }
-  for (const auto& [reason, count] : report.invalid) {
-    std::fprintf(stderr, "vellum: %s: %llu rows skipped: %s\n", input.path.c_str(),
-                 static_cast<unsigned long long>(count), reason.c_str());
-  }
-  VELLUM_TRY(writer->Seal(chosen->run.ended_at, "import", progress.work()).error());
-  return named.id;
-}
-
-/// Makes the sync that the others are merged into. Where the base's records are the incumbents it is a copy of the base; where
-/// the last file is to win ties it has the base's assets alone, and the base is a source like the others.
-Status PrepareDestination(sync::Store* store, sync::SyncEntry merged, const std::string& base, sync::Ties ties) {
-  VELLUM_ASSIGN_OR_RETURN(const sync::SyncEntry base_entry, store->Get(base));
-  if (ties == sync::Ties::kFirst) return store->SwitchTo(base_entry.generation(), {{std::move(merged), "copy"}});
-  VELLUM_ASSIGN_OR_RETURN(const auto generation, store->OpenGeneration(base_entry.generation()));
-  const sync::Stamp ended_at = merged.run.ended_at;
-  VELLUM_ASSIGN_OR_RETURN(const auto writer, sync::SyncWriter::Begin(store, std::move(merged.run), ""));
-  const auto cursor = generation->Scan(sync::Bucket::kAsset);
-  for (; cursor->valid(); cursor->Next()) {
-    VELLUM_ASSIGN_OR_RETURN(const auto stored, sync::StoredRecord::Parse(cursor->key(), cursor->value()));
-    VELLUM_TRY(writer->Put(stored.view()));
-  }
-  VELLUM_TRY(cursor->status());
-  return writer->Seal(ended_at, "copy").error();
+  *how = "all files imported (" + why_not + ")";
+  VELLUM_ASSIGN_OR_RETURN(const auto scratch, service::ScratchStore::MakeBeside(beside));
+  options.open.scratch_dir = scratch->store()->options().data_dir;
+  return c1z::MergeByStore(scratch->store(), inputs, out, options, work);
 }
 
 Status MergeFiles(const SyncArguments& arguments) {
-  const fs::path parent = fs::path(arguments.out).parent_path();
   if (!arguments.force && fs::exists(arguments.out)) {
     return FailedPrecondition(arguments.out + " exists already: --force replaces it");
   }
-  VELLUM_ASSIGN_OR_RETURN(const auto scratch, service::ScratchStore::MakeBeside(parent.string()));
-  sync::Store* const store = scratch->store();
-  // The first file is the destination: its records are the incumbents, and its assets stay.
-  std::string base;
-  sync::SyncRun base_run;
-  std::vector<sync::MergeSourceSync> sources;
-  for (const std::string& file : arguments.files) {
-    sync::SyncRun run;
-    VELLUM_ASSIGN_OR_RETURN(const std::string name,
-                            ImportInput(store, ParseInput(file), static_cast<int>(sources.size()) + 1, arguments, &run));
-    sources.push_back({store, name});
-    if (base.empty()) {
-      base = name;
-      base_run = run;
+  std::vector<c1z::FileInput> inputs;
+  for (const std::string& file : arguments.files) inputs.push_back(ParseInput(file));
+  c1z::MergeFilesOptions options;
+  VELLUM_ASSIGN_OR_RETURN(options.open.zone, c1z::Zone::Parse(arguments.zone));
+  options.write.zone = options.open.zone;
+  options.write.if_exists = arguments.force ? c1z::WriteOptions::IfExists::kReplace : c1z::WriteOptions::IfExists::kRefuse;
+  options.ties = arguments.ties == "last" ? sync::Ties::kLast : sync::Ties::kFirst;
+  options.skip_invalid = arguments.skip_invalid;
+  options.merged_id = sync::NewKsuid(SystemClock());
+  Progress progress("merging");
+  std::string how;
+  VELLUM_ASSIGN_OR_RETURN(const auto report, MergeInputs(inputs, arguments.out, options, progress.work(), &how));
+  for (const auto& [file, reasons] : report.skipped) {
+    for (const auto& [reason, count] : reasons) {
+      std::fprintf(stderr, "vellum: %s: %llu rows skipped: %s\n", file.c_str(), static_cast<unsigned long long>(count),
+                   reason.c_str());
     }
   }
-  sync::SyncEntry merged;
-  merged.run = base_run;
-  merged.run.id = sync::NewKsuid(SystemClock());
-  merged.run.parent_id.clear();
-  merged.run.linked_id.clear();
-  merged.run.token.clear();
-  const std::string merged_id = merged.run.id;
-  sync::MergeOptions options;
-  options.ties = arguments.ties == "last" ? sync::Ties::kLast : sync::Ties::kFirst;
-  if (options.ties == sync::Ties::kFirst) sources.erase(sources.begin());
-  VELLUM_TRY(PrepareDestination(store, std::move(merged), base, options.ties));
-  Progress progress("merging");
-  VELLUM_ASSIGN_OR_RETURN(const auto outcome, sync::MergeSyncs(store, sources, merged_id, options, progress.work()));
-  c1z::WriteOptions write;
-  VELLUM_ASSIGN_OR_RETURN(write.zone, c1z::Zone::Parse(arguments.zone));
-  write.if_exists = arguments.force ? c1z::WriteOptions::IfExists::kReplace : c1z::WriteOptions::IfExists::kRefuse;
-  VELLUM_ASSIGN_OR_RETURN(const auto report, c1z::ExportFile(*store, {merged_id}, arguments.out, write, progress.work()));
-  std::printf("%s  sync %s, %llu records from %zu files, %s, %.2f s\n", arguments.out.c_str(), merged_id.c_str(),
-              static_cast<unsigned long long>(outcome.generation->info().records()), arguments.files.size(),
-              Bytes(static_cast<std::int64_t>(report.bytes)).c_str(), progress.seconds());
+  std::printf("%s  sync %s, %llu records from %zu files, %s, %s, %.2f s\n", arguments.out.c_str(), options.merged_id.c_str(),
+              static_cast<unsigned long long>(report.records), arguments.files.size(),
+              Bytes(static_cast<std::int64_t>(report.bytes)).c_str(), how.c_str(), progress.seconds());
   return {};
 }
 
@@ -330,7 +269,7 @@ int C1zGrants(const SyncArguments& arguments) {
   for (const std::string& file : arguments.files) {
     const Status printed = [&]() -> Status {
       VELLUM_ASSIGN_OR_RETURN(const auto reader, OpenFile(file, arguments));
-      VELLUM_ASSIGN_OR_RETURN(const c1z::FileSync* const chosen, PickSync(*reader, file, arguments.sync));
+      VELLUM_ASSIGN_OR_RETURN(const c1z::FileSync* const chosen, c1z::PickSync(*reader, {file, arguments.sync}));
       c1z::ReadReport report;
       return reader->ReadRecords(*chosen, RecordType::kGrant, InvalidRows(arguments),
                                  [&printer](const sync::RecordView& grant) { return printer.Print(grant); }, &report);

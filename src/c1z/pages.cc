@@ -1,0 +1,331 @@
+#include "c1z/pages.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+
+namespace vellum::c1z {
+namespace {
+
+constexpr int kDepthMax = 20;
+constexpr std::size_t kHeaderBytes = 100;
+constexpr std::uint64_t kPayloadMax = 256u << 20;
+constexpr std::uint64_t kLockByte = 1u << 30;  ///< The page that holds it is never used.
+
+enum PageType : std::uint8_t { kInnerIndex = 2, kInnerTable = 5, kLeafIndex = 10, kLeafTable = 13 };
+
+std::uint32_t Be16(const std::uint8_t* at) { return static_cast<std::uint32_t>(at[0]) << 8 | at[1]; }
+std::uint32_t Be32(const std::uint8_t* at) { return Be16(at) << 16 | Be16(at + 2); }
+
+/// SQLite's variable-length integers: big-endian groups of seven bits, the ninth byte whole.
+std::optional<std::uint64_t> TakeVarint(const std::uint8_t** at, const std::uint8_t* end) {
+  std::uint64_t value = 0;
+  for (int i = 0; i < 9; ++i) {
+    if (*at == end) return std::nullopt;
+    const std::uint8_t byte = *(*at)++;
+    if (i == 8) return value << 8 | byte;
+    value = value << 7 | (byte & 0x7F);
+    if (byte < 0x80) return value;
+  }
+  return std::nullopt;
+}
+
+/// How many bytes of a value follow the header of a record, by its serial type. nullopt: reserved.
+std::optional<std::uint64_t> ValueBytes(std::uint64_t serial) {
+  static constexpr std::uint8_t kBytes[] = {0, 1, 2, 3, 4, 6, 8, 8, 0, 0};
+  if (serial >= 12) return (serial - 12) / 2;
+  return serial < 10 ? std::optional<std::uint64_t>(kBytes[serial]) : std::nullopt;
+}
+
+PageValue ToValue(std::uint64_t serial, std::string_view bytes) {
+  PageValue value;
+  if (serial >= 12) {
+    value.kind = serial % 2 == 0 ? PageValue::Kind::kBlob : PageValue::Kind::kText;
+    value.bytes = bytes;
+  } else if (serial != 0) {
+    value.kind = serial == 7 ? PageValue::Kind::kReal : PageValue::Kind::kInteger;
+    // Big-endian with a sign; 8 and 9 are the numbers 0 and 1 without bytes.
+    std::uint64_t number = !bytes.empty() && static_cast<std::int8_t>(bytes.front()) < 0 ? UINT64_MAX : 0;
+    for (const char c : bytes) number = number << 8 | static_cast<std::uint8_t>(c);
+    value.number = serial == 9 ? 1 : static_cast<std::int64_t>(number);
+  }
+  return value;
+}
+
+}  // namespace
+
+struct DatabasePages::Impl {
+  std::uint8_t* bytes = nullptr;
+  std::size_t size = 0;
+  std::uint32_t page_bytes = 0;
+  std::uint32_t usable = 0;
+  std::uint32_t pages = 0;
+  std::vector<bool> entered;
+  PageRecord record;
+  std::string spanning;  ///< Of a record that spans pages.
+
+  ~Impl() {
+    if (bytes != nullptr) ::munmap(bytes, size);
+  }
+
+  static Status Damaged(std::uint32_t page, const char* what) {
+    return InvalidArgument("page " + std::to_string(page) + " of the database " + what);
+  }
+  std::uint8_t* Page(std::uint32_t number) const { return bytes + static_cast<std::size_t>(number - 1) * page_bytes; }
+
+  Status Enter(std::uint32_t page) {
+    if (page == 0 || page > pages) return Damaged(page, "does not exist");
+    if (entered[page]) return Damaged(page, "is used twice");
+    entered[page] = true;
+    return {};
+  }
+
+  /// Bytes of a page, from one offset up to another.
+  struct Extent {
+    std::uint32_t begin;
+    std::uint32_t end;
+  };
+
+  /// A payload: its bytes in one piece, and where they lie in the file.
+  struct Payload {
+    std::string_view view;
+    std::uint8_t* local = nullptr;
+    std::uint64_t local_bytes = 0;
+    std::uint32_t overflow = 0;  ///< The first page of the rest; 0: none.
+  };
+  Result<Payload> TakePayload(std::uint32_t page, const std::uint8_t* at, std::uint64_t payload_bytes, bool table);
+  void Overwrite(const Payload& payload, std::uint64_t offset, std::string_view with) const;
+  Status Decode(std::uint32_t page, std::string_view bytes_of_record);
+  Status WalkPage(std::uint32_t page, Tree tree, int depth, int replaced, std::string_view replacement,
+                  const Visit& visit);
+  /// `end`: the offset behind the cell.
+  Status WalkCell(std::uint32_t page, std::uint32_t offset, Tree tree, bool inner, int depth, int replaced,
+                  std::string_view replacement, const Visit& visit, std::uint32_t* end);
+  Status CheckSpace(std::uint32_t page, const std::uint8_t* head, std::vector<Extent> used) const;
+};
+
+Result<DatabasePages::Impl::Payload> DatabasePages::Impl::TakePayload(std::uint32_t page, const std::uint8_t* at,
+                                                                      std::uint64_t payload_bytes, bool table) {
+  if (payload_bytes > kPayloadMax) return Damaged(page, "has a record that is too long");
+  const std::uint64_t local_max = table ? usable - 35 : (usable - 12) * 64 / 255 - 23;
+  const std::uint64_t local_min = (usable - 12) * 32 / 255 - 23;
+  Payload payload;
+  payload.local_bytes = payload_bytes;
+  if (payload_bytes > local_max) {
+    const std::uint64_t kept = local_min + (payload_bytes - local_min) % (usable - 4);
+    payload.local_bytes = kept <= local_max ? kept : local_min;
+  }
+  const std::uint8_t* const end = Page(page) + usable;
+  const bool spans = payload.local_bytes < payload_bytes;
+  if (static_cast<std::uint64_t>(end - at) < payload.local_bytes + (spans ? 4 : 0)) {
+    return Damaged(page, "has a record that does not fit in it");
+  }
+  payload.local = bytes + (at - bytes);
+  payload.view = {reinterpret_cast<const char*>(at), static_cast<std::size_t>(payload.local_bytes)};
+  if (!spans) return payload;
+  payload.overflow = Be32(at + payload.local_bytes);
+  spanning.assign(payload.view);
+  for (std::uint32_t next = payload.overflow; spanning.size() < payload_bytes;) {
+    VELLUM_TRY(Enter(next));
+    const std::uint8_t* const rest = Page(next);
+    const std::uint64_t take = std::min<std::uint64_t>(usable - 4, payload_bytes - spanning.size());
+    spanning.append(reinterpret_cast<const char*>(rest + 4), static_cast<std::size_t>(take));
+    next = Be32(rest);
+  }
+  payload.view = spanning;
+  return payload;
+}
+
+void DatabasePages::Impl::Overwrite(const Payload& payload, std::uint64_t offset, std::string_view with) const {
+  // The overflow pages were checked when the payload was taken.
+  std::uint64_t begin = 0;
+  std::uint8_t* piece = payload.local;
+  std::uint64_t piece_bytes = payload.local_bytes;
+  std::uint32_t next = payload.overflow;
+  while (!with.empty()) {
+    if (offset < begin + piece_bytes) {
+      const std::uint64_t n = std::min<std::uint64_t>(with.size(), begin + piece_bytes - offset);
+      std::memcpy(piece + (offset - begin), with.data(), static_cast<std::size_t>(n));
+      with.remove_prefix(static_cast<std::size_t>(n));
+      offset += n;
+      if (with.empty()) return;
+    }
+    begin += piece_bytes;
+    piece = Page(next) + 4;
+    piece_bytes = usable - 4;
+    next = Be32(Page(next));
+  }
+}
+
+Status DatabasePages::Impl::Decode(std::uint32_t page, std::string_view of_record) {
+  const auto* at = reinterpret_cast<const std::uint8_t*>(of_record.data());
+  const std::uint8_t* const end = at + of_record.size();
+  const auto* const begin = at;
+  const auto header_bytes = TakeVarint(&at, end);
+  if (!header_bytes || *header_bytes > of_record.size()) return Damaged(page, "has a record without a header");
+  const std::uint8_t* const header_end = begin + *header_bytes;
+  std::uint64_t value_at = *header_bytes;
+  record.values.clear();
+  while (at < header_end) {
+    const auto serial = TakeVarint(&at, header_end);
+    const auto value_bytes = serial ? ValueBytes(*serial) : std::nullopt;
+    if (!value_bytes || *value_bytes > of_record.size() - value_at) {
+      return Damaged(page, "has a record whose values do not fit");
+    }
+    record.values.push_back(
+        ToValue(*serial, of_record.substr(static_cast<std::size_t>(value_at), static_cast<std::size_t>(*value_bytes))));
+    value_at += *value_bytes;
+  }
+  return {};
+}
+
+Status DatabasePages::Impl::WalkCell(std::uint32_t page, std::uint32_t offset, Tree tree, bool inner, int depth,
+                                     int replaced, std::string_view replacement, const Visit& visit,
+                                     std::uint32_t* end) {
+  const std::uint8_t* const begin = Page(page);
+  const std::uint8_t* at = begin + offset;
+  const std::uint8_t* const page_end = begin + usable;
+  const auto unfit = [page] { return Damaged(page, "has a cell that does not fit in it"); };
+  if (inner) {
+    if (page_end - at < 4) return unfit();
+    VELLUM_TRY(WalkPage(Be32(at), tree, depth + 1, replaced, replacement, visit));
+    at += 4;
+    if (tree == Tree::kTable) {
+      if (!TakeVarint(&at, page_end)) return unfit();  // the row id that divides the children
+      *end = static_cast<std::uint32_t>(at - begin);
+      return {};
+    }
+  }
+  const auto payload_bytes = TakeVarint(&at, page_end);
+  std::optional<std::uint64_t> row_id = 0;
+  if (tree == Tree::kTable) row_id = TakeVarint(&at, page_end);
+  if (!payload_bytes || !row_id) return unfit();
+  VELLUM_ASSIGN_OR_RETURN(const Payload taken, TakePayload(page, at, *payload_bytes, tree == Tree::kTable));
+  *end = static_cast<std::uint32_t>(at - begin) + static_cast<std::uint32_t>(taken.local_bytes) +
+         (taken.overflow != 0 ? 4 : 0);
+  *end = std::max(*end, offset + 4);  // no cell is smaller
+  VELLUM_TRY(Decode(page, taken.view));
+  record.row_id = static_cast<std::int64_t>(*row_id);
+  VELLUM_TRY(visit(record));
+  if (replaced < 0 || static_cast<std::size_t>(replaced) >= record.values.size()) return {};
+  const PageValue& value = record.values[static_cast<std::size_t>(replaced)];
+  if (value.kind == PageValue::Kind::kText && value.bytes.size() == replacement.size()) {
+    Overwrite(taken, static_cast<std::uint64_t>(value.bytes.data() - taken.view.data()), replacement);
+  }
+  return {};
+}
+
+/// Cells and free blocks share no byte, and what lies between them is what the page's head says.
+Status DatabasePages::Impl::CheckSpace(std::uint32_t page, const std::uint8_t* head, std::vector<Extent> used) const {
+  const auto bad = [page] { return Damaged(page, "has cells and free space that do not fit together"); };
+  const std::uint32_t content = Be16(head + 5) == 0 ? 65536 : Be16(head + 5);
+  for (std::uint32_t block = Be16(head + 1), last = 0; block != 0;) {
+    if (block <= last || block < content || block + 4 > usable) return bad();
+    const std::uint32_t block_bytes = Be16(Page(page) + block + 2);
+    if (block_bytes < 4 || block + block_bytes > usable) return bad();
+    used.push_back({block, block + block_bytes});
+    last = block;
+    block = Be16(Page(page) + block);
+  }
+  std::sort(used.begin(), used.end(), [](const Extent& a, const Extent& b) { return a.begin < b.begin; });
+  std::uint32_t gaps = 0;
+  std::uint32_t at = content;
+  for (const Extent& extent : used) {
+    if (extent.begin < at || extent.end > usable) return bad();
+    gaps += extent.begin - at;
+    at = extent.end;
+  }
+  gaps += usable - std::min(at, usable);
+  return content <= usable && gaps == head[7] ? Status() : bad();
+}
+
+Status DatabasePages::Impl::WalkPage(std::uint32_t page, Tree tree, int depth, int replaced,
+                                     std::string_view replacement, const Visit& visit) {
+  if (depth > kDepthMax) return Damaged(page, "lies too deep");
+  VELLUM_TRY(Enter(page));
+  const std::uint8_t* const head = Page(page) + (page == 1 ? kHeaderBytes : 0);
+  const std::uint8_t leaf = tree == Tree::kTable ? kLeafTable : kLeafIndex;
+  const bool inner = head[0] == (tree == Tree::kTable ? kInnerTable : kInnerIndex);
+  if (!inner && head[0] != leaf) return Damaged(page, "is not of the kind that its tree has");
+  const std::uint32_t cells = Be16(head + 3);
+  const std::uint8_t* const pointers = head + (inner ? 12 : 8);
+  const auto pointers_end = static_cast<std::uint32_t>(pointers - Page(page)) + 2 * cells;
+  if (pointers_end > usable) return Damaged(page, "has more cells than fit in it");
+  std::vector<Extent> used;
+  used.reserve(cells);
+  for (std::uint32_t cell = 0; cell < cells; ++cell) {
+    const std::uint32_t offset = Be16(pointers + 2 * static_cast<std::size_t>(cell));
+    if (offset < pointers_end || offset >= usable) return Damaged(page, "has a cell outside of it");
+    used.push_back({offset, 0});
+    VELLUM_TRY(WalkCell(page, offset, tree, inner, depth, replaced, replacement, visit, &used.back().end));
+  }
+  VELLUM_TRY(CheckSpace(page, head, std::move(used)));
+  return inner ? WalkPage(Be32(head + 8), tree, depth + 1, replaced, replacement, visit) : Status();
+}
+
+DatabasePages::DatabasePages(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+DatabasePages::~DatabasePages() = default;
+
+Result<std::unique_ptr<DatabasePages>> DatabasePages::Open(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+  if (fd < 0) return FailedPrecondition("cannot open " + path + ": " + std::strerror(errno));
+  struct stat status {};
+  auto impl = std::make_unique<Impl>();
+  if (::fstat(fd, &status) == 0 && status.st_size >= static_cast<off_t>(512)) {
+    impl->size = static_cast<std::size_t>(status.st_size);
+    void* const mapped = ::mmap(nullptr, impl->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (mapped != MAP_FAILED) impl->bytes = static_cast<std::uint8_t*>(mapped);
+  }
+  ::close(fd);
+  if (impl->bytes == nullptr) return FailedPrecondition("cannot map " + path);
+  const std::uint8_t* const header = impl->bytes;
+  impl->page_bytes = Be16(header + 16) == 1 ? 65536 : Be16(header + 16);
+  const bool power_of_two = (impl->page_bytes & (impl->page_bytes - 1)) == 0;
+  if (impl->page_bytes < 512 || !power_of_two || impl->size % impl->page_bytes != 0 ||
+      impl->size / impl->page_bytes > UINT32_MAX - 1) {
+    return InvalidArgument("the database is no whole number of pages");
+  }
+  impl->usable = impl->page_bytes - header[20];
+  impl->pages = static_cast<std::uint32_t>(impl->size / impl->page_bytes);
+  if (impl->usable < 480 || Be32(header + 28) != impl->pages)
+    return InvalidArgument("the database's header does not fit it");
+  if (Be32(header + 56) != 1) return InvalidArgument("the database's text is not UTF-8");
+  if (Be32(header + 52) != 0) return InvalidArgument("the database vacuums itself");
+  impl->entered.resize(static_cast<std::size_t>(impl->pages) + 1);
+  return std::unique_ptr<DatabasePages>(new DatabasePages(std::move(impl)));
+}
+
+Status DatabasePages::Walk(std::uint32_t root, Tree tree, int replaced, std::string_view replacement,
+                           const Visit& visit) {
+  return impl_->WalkPage(root, tree, 0, replaced, replacement, visit);
+}
+
+Status DatabasePages::CheckFreePages() {
+  std::uint32_t free = 0;
+  for (std::uint32_t trunk = Be32(impl_->bytes + 32); trunk != 0;) {
+    VELLUM_TRY(impl_->Enter(trunk));
+    const std::uint8_t* const page = impl_->Page(trunk);
+    const std::uint32_t leaves = Be32(page + 4);
+    if (leaves > impl_->usable / 4 - 2) return Impl::Damaged(trunk, "lists more free pages than it can");
+    for (std::uint32_t leaf = 0; leaf < leaves; ++leaf)
+      VELLUM_TRY(impl_->Enter(Be32(page + 8 + 4 * static_cast<std::size_t>(leaf))));
+    free += 1 + leaves;
+    trunk = Be32(page);
+  }
+  if (free != Be32(impl_->bytes + 36)) return InvalidArgument("the database's header miscounts its free pages");
+  const std::uint32_t lock_page = static_cast<std::uint32_t>(kLockByte / impl_->page_bytes) + 1;
+  for (std::uint32_t page = 1; page <= impl_->pages; ++page) {
+    if (!impl_->entered[page] && page != lock_page) return Impl::Damaged(page, "belongs to nothing");
+  }
+  return {};
+}
+
+void DatabasePages::LeaveWalMode() { impl_->bytes[18] = impl_->bytes[19] = 1; }
+
+}  // namespace vellum::c1z

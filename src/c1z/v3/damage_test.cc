@@ -454,6 +454,21 @@ TEST_F(V3Damage, Blocks) {
       {"beyond the footer", handles([](auto* all) { all->back().size = 1u << 30; }), "do not end before the footer"},
       {"overflow", handles([](auto* all) { all->back() = {UINT64_MAX - 2, UINT64_MAX - 2}; }), "do not end before the footer"},
       {"one block twice", handles([](auto* all) { (*all)[1] = (*all)[0]; }), "behind the one at"},
+      {"a separator that lies", [] {
+         TableFormat format;
+         format.block_bytes = 500;
+         format.change_block = [](std::string_view what, std::string* block) {
+           if (what != "index") return;
+           const auto index = ParseIndexBlock(*block);
+           std::vector<IndexEntry> entries;
+           for (std::uint32_t row = 0; row < index->rows; ++row) {
+             entries.push_back({std::string(index->separator[row]), {index->offset[row], index->size[row]}});
+           }
+           entries[2].separator = entries[1].separator;
+           *block = WriteIndexBlock(entries);
+         };
+         return WithTable(format);
+       }, "above its block's separator"},
       {"the wrong size", handles([](auto* all) { --(*all)[0].size; }), "does not match its checksum"},
   });
   Budget budget({1u << 30, 1u << 30, std::chrono::milliseconds(0)});

@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <set>
 
 #include "base/test_dir.h"
@@ -8,6 +10,7 @@
 #include "c1z/test_dump.h"
 #include "c1z/transfer.h"
 #include "c1z/v3/reader.h"
+#include "c1z/v3/test_writer.h"
 #include "sync/memory_catalog.h"
 
 /// Real v3 files against their dumps, and against the same content in v1.
@@ -166,6 +169,54 @@ TEST(V3File, TinyDiffersFromItsTwinAsIdentityDoes) {
   }
   EXPECT_EQ(members, 2u);
   EXPECT_EQ(duplicates, 1u);
+}
+
+TEST(V3File, PartsReadAtOnceAreTheWhole) {
+  const TestDir directory;
+  std::vector<WriterRow> rows = StampRows({.id = "3AKrFg2DodbmMYsERIlv6FSibdb", .type = "full"}, 1);
+  std::vector<std::string> names;
+  for (int i = 0; i < 30'000; ++i) names.push_back("a-name-that-does-not-compress-" + std::to_string(i * 7'919 % 100'003));
+  for (const std::string& name : names) {
+    sync::RecordView resource;
+    resource.type = RecordType::kResource;
+    resource.type_id = "user";
+    resource.id = name;
+    rows.push_back(RecordRow(resource, 1));
+  }
+  SortRows(&rows);
+  // Half of the rows in another table, so that cuts of one lie within blocks of the other.
+  std::vector<WriterRow> others;
+  for (std::size_t i = 0; i < rows.size(); i += 2) others.push_back({rows[i].key, 5, 1, rows[i].value});
+  TableFormat format;
+  format.two_levels = true;
+  const std::string path = directory.path() + "/file.c1z";
+  std::ofstream(path, std::ios::binary) << WrapFiles(WriteCheckpoint({WriteTable(rows, {}, format), WriteTable(others)}), {});
+  const auto reader = OpenReader(path, Options(directory));
+  ASSERT_TRUE(reader.ok()) << reader.error().ToString();
+  for (const std::size_t lanes : {1u, 2u, 3u, 7u}) {
+    std::vector<std::vector<std::string>> seen(lanes);
+    std::vector<Reader::Visit> visits;
+    for (std::size_t lane = 0; lane < lanes; ++lane) {
+      visits.emplace_back([&seen, lane](const sync::RecordView& record) {
+        seen[lane].emplace_back(record.id);
+        return Status();
+      });
+    }
+    ReadReport report;
+    const Status read = (*reader)->ReadInParts((*reader)->syncs().front(), RecordType::kResource, Reader::Invalid::kFail, visits, &report);
+    ASSERT_TRUE(read.ok()) << read.ToString();
+    std::vector<std::string> all;
+    for (const auto& lane : seen) {
+      if (lanes < 4) {
+        EXPECT_GT(lane.size(), names.size() / lanes / 2) << lanes;
+      }
+      all.insert(all.end(), lane.begin(), lane.end());
+    }
+    EXPECT_TRUE(std::is_sorted(all.begin(), all.end()));
+    EXPECT_EQ(all.size(), names.size());
+    EXPECT_EQ(std::set<std::string>(all.begin(), all.end()).size(), names.size());
+    EXPECT_EQ(report.rows, names.size());
+  }
 }
 
 TEST(V3File, IsReadFromItsHeadAlone) {

@@ -69,12 +69,48 @@ std::uint64_t DeletedRanges::Covering(std::string_view key) {
 }
 
 Result<std::shared_ptr<const Table>> TableSet::Open(const TableMeta& meta) {
+  const std::lock_guard lock(mu_);
   const std::size_t file = database_->files.at(meta.number);
   auto& table = open_[file];
   if (table == nullptr) {
     VELLUM_ASSIGN_OR_RETURN(table, Table::Open(checkpoint_, file, block_bytes_max_, budget_));
   }
   return table;
+}
+
+Result<std::vector<std::string>> FindCuts(TableSet* tables, const std::string& from, const std::string& until, std::size_t parts) {
+  constexpr std::uint64_t kPartBytesMin = 1u << 20;
+  constexpr std::size_t kSamplesMax = 100'000;
+  struct Sample {
+    std::string key;
+    std::uint64_t bytes = 0;
+  };
+  std::vector<Sample> samples;
+  std::uint64_t bytes = 0;
+  for (const auto& [number, meta] : tables->database().version.tables()) {
+    if (!Overlaps(meta, from, until)) continue;
+    VELLUM_ASSIGN_OR_RETURN(const auto table, tables->Open(meta));
+    BlockWalk walk(table.get(), std::max(from, meta.smallest.user));
+    for (Handle handle; samples.size() < kSamplesMax;) {
+      VELLUM_ASSIGN_OR_RETURN(const bool any, walk.Next(&handle));
+      if (!any || (!until.empty() && walk.separator() >= until) || walk.separator() > meta.largest.user) break;
+      samples.push_back({std::string(walk.separator()), handle.size});
+      bytes += handle.size;
+    }
+  }
+  std::vector<std::string> cuts;
+  parts = std::min<std::uint64_t>(parts, bytes / kPartBytesMin);
+  if (parts < 2) return cuts;
+  std::sort(samples.begin(), samples.end(), [](const Sample& a, const Sample& b) { return a.key < b.key; });
+  std::uint64_t before = 0;
+  for (const Sample& sample : samples) {
+    before += sample.bytes;
+    if (cuts.size() + 1 < parts && before >= bytes / parts * (cuts.size() + 1) && sample.key > from &&
+        (cuts.empty() || sample.key > cuts.back())) {
+      cuts.push_back(sample.key);
+    }
+  }
+  return cuts;
 }
 
 Result<std::unique_ptr<MergedScan>> MergedScan::Start(TableSet* tables, std::string from, std::string until) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,7 +36,7 @@ class DeletedRanges {
   std::size_t at_ = 0;
 };
 
-/// A database's tables, opened when they are first needed.
+/// A database's tables, opened when they are first needed. Thread-safe.
 class TableSet {
  public:
   TableSet(const Checkpoint* checkpoint, const Database* database, std::uint64_t block_bytes_max, Budget* budget)
@@ -51,8 +52,12 @@ class TableSet {
   const Database* const database_;
   const std::uint64_t block_bytes_max_;
   Budget* const budget_;
-  std::map<std::size_t, std::shared_ptr<const Table>> open_;  ///< By file.
+  std::mutex mu_;
+  std::map<std::size_t, std::shared_ptr<const Table>> open_;  ///< By file; under mu_.
 };
+
+/// Keys that cut [from, until) into `parts` of about as many stored bytes, ascending; fewer, or none, where there is little to cut.
+Result<std::vector<std::string>> FindCuts(TableSet* tables, const std::string& from, const std::string& until, std::size_t parts);
 
 /// The newest state of the keys in a range, in order: all tables of all levels merged, the highest sequence number of each
 /// key, without what is deleted. Tables are read one block at a time, and only while the walk is within their bounds.

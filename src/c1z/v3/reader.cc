@@ -1,6 +1,7 @@
 #include "c1z/v3/reader.h"
 
 #include <set>
+#include <thread>
 
 #include "base/bytes.h"
 #include "c1z/v3/budget.h"
@@ -69,6 +70,8 @@ struct V3Reader::Impl {
                   std::optional<std::uint32_t>* ids);
   Status ReadRun();
   Status ForEach(std::string from, std::string until, const std::function<Status(std::string_view, std::string_view)>& visit);
+  /// The records of one type under the keys from `from` to `until`.
+  Status ReadRange(RecordType type, std::string from, std::string until, Invalid invalid, const Visit& visit, ReadReport* report);
   Status CheckFile(std::size_t file, const TableMeta& meta);
   std::vector<std::string> HeaderDifferences() const;
 };
@@ -190,12 +193,12 @@ bool V3Reader::InIdentityOrder(RecordType type) const {
   return impl_->identity == Identity::kStructural || (type != RecordType::kEntitlement && type != RecordType::kGrant);
 }
 
-Status V3Reader::ReadRecords(const FileSync& /*sync*/, RecordType type, Invalid invalid, const Visit& visit, ReadReport* report) {
-  RecordDecoder decoder(impl_->identity);
+Status V3Reader::Impl::ReadRange(RecordType type, std::string from, std::string until, Invalid invalid, const Visit& visit,
+                                 ReadReport* report) {
+  RecordDecoder decoder(identity);
   RecordView record;
-  const std::string prefix = TypePrefix(KeyTypeOf(type));
   Status from_visit;
-  Status read = impl_->ForEach(prefix, After(prefix), [&](std::string_view key, std::string_view value) -> Status {
+  Status read = ForEach(std::move(from), std::move(until), [&](std::string_view key, std::string_view value) -> Status {
     ++report->rows;
     Status usable = decoder.Decode(type, key, value, &record, &report->unstamped);
     if (usable.ok()) usable = sync::CheckRecord(record);
@@ -208,7 +211,39 @@ Status V3Reader::ReadRecords(const FileSync& /*sync*/, RecordType type, Invalid 
     return std::move(usable).WithContext(TypeName(type) + ", the record under the key " + Printable(key));
   });
   if (!from_visit.ok()) return from_visit;
-  return std::move(read).WithContext(impl_->path);
+  return std::move(read).WithContext(path);
+}
+
+Status V3Reader::ReadRecords(const FileSync& /*sync*/, RecordType type, Invalid invalid, const Visit& visit, ReadReport* report) {
+  const std::string prefix = TypePrefix(KeyTypeOf(type));
+  return impl_->ReadRange(type, prefix, After(prefix), invalid, visit, report);
+}
+
+Status V3Reader::ReadInParts(const FileSync& sync, RecordType type, Invalid invalid, const std::vector<Visit>& visits,
+                             ReadReport* report) {
+  const std::string prefix = TypePrefix(KeyTypeOf(type));
+  auto cuts = FindCuts(impl_->tables.get(), prefix, After(prefix), visits.size());
+  if (!cuts.ok()) return std::move(cuts).error().WithContext(impl_->path);
+  if (cuts->empty()) return ReadRecords(sync, type, invalid, visits.front(), report);
+  struct Part {
+    ReadReport report;
+    Status status;
+  };
+  std::vector<Part> parts(cuts->size() + 1);
+  const auto read = [&](std::size_t i) {
+    parts[i].status = impl_->ReadRange(type, i == 0 ? prefix : (*cuts)[i - 1], i == cuts->size() ? After(prefix) : (*cuts)[i],
+                                       invalid, visits[i], &parts[i].report);
+  };
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t i = 1; i < parts.size(); ++i) threads.emplace_back(read, i);
+    read(0);
+  }
+  for (Part& part : parts) {
+    report->Add(part.report);
+    VELLUM_TRY(std::move(part.status));
+  }
+  return {};
 }
 
 Status V3Reader::ReadSessions(const FileSync& sync, const std::function<Status(const Session&)>& visit) {

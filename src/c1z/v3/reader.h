@@ -24,6 +24,8 @@ class V3Reader final : public Reader {
   const std::vector<FileSync>& syncs() const override;
   Status ReadRecords(const FileSync& sync, sync::RecordType type, Invalid invalid, const Visit& visit,
                      ReadReport* report) override;
+  Status ReadInParts(const FileSync& sync, sync::RecordType type, Invalid invalid, const std::vector<Visit>& visits,
+                     ReadReport* report) override;
   bool InIdentityOrder(sync::RecordType type) const override;
   Status ReadSessions(const FileSync& sync, const std::function<Status(const Session&)>& visit) override;
   Result<std::uint64_t> CountOrphans() override;

@@ -151,6 +151,8 @@ Result<bool> TableScan::Next() {
     ++rows_seen_;
     VELLUM_TRY(budget_->CountEntry());
     VELLUM_TRY(CheckOrder());
+    // Scans begin where the separators say. One that lies would hide keys from those that begin behind it.
+    if (key_ > walk_.separator()) return Fail(Damaged("it is above its block's separator " + Printable(walk_.separator())));
     VELLUM_TRY(TakeTrailer());
     if (!repeats_) {
       const bool below = key_ < meta_->smallest.user;

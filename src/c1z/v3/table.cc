@@ -347,7 +347,10 @@ Result<bool> BlockWalk::Advance(Level* level, Handle* handle) {
       if (!parsed) return Damaged(Printable(table_->name()) + ": an index entry has no handle");
       *handle = *parsed;
     }
-    if (separator >= from_) return true;
+    level->reached = level->reached || separator >= from_;
+    if (!level->reached) continue;
+    separator_ = separator;
+    return true;
   }
 }
 

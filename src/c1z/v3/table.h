@@ -106,6 +106,8 @@ class BlockWalk {
 
   /// False at the end. Handles ascend strictly.
   Result<bool> Next(Handle* handle);
+  /// No key of the block is above it, says the index. Valid until the next move.
+  std::string_view separator() const { return separator_; }
 
  private:
   /// An index block, whichever its form, and where in it we are.
@@ -114,9 +116,10 @@ class BlockWalk {
     IndexBlock columns;
     std::uint32_t row = 0;
     RowBlock rows;
+    bool reached = false;  ///< A separator that is not below from_ was seen: nothing is skipped any more.
   };
   Status Enter(const Handle& handle, Level* level);
-  /// The next handle of a level whose separator is not below from_.
+  /// The next handle of a level, from the first one whose separator is not below from_.
   Result<bool> Advance(Level* level, Handle* handle);
 
   const Table* const table_;
@@ -125,6 +128,7 @@ class BlockWalk {
   bool inside_ = false;  ///< With two levels: lower_ is being read.
   Level upper_;
   Level lower_;
+  std::string_view separator_;
   std::optional<std::uint64_t> last_index_;
   std::optional<std::uint64_t> last_data_;
 };

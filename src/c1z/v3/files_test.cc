@@ -207,7 +207,7 @@ TEST(V3File, PartsReadAtOnceAreTheWhole) {
     ASSERT_TRUE(read.ok()) << read.ToString();
     std::vector<std::string> all;
     for (const auto& lane : seen) {
-      if (lanes < 4) {
+      if (lanes < 3) {  // there is not enough for more
         EXPECT_GT(lane.size(), names.size() / lanes / 2) << lanes;
       }
       all.insert(all.end(), lane.begin(), lane.end());

@@ -200,8 +200,9 @@ BenchVerb::BenchVerb(CLI::App* app) : impl_(std::make_unique<Impl>()) {
 
 BenchVerb::~BenchVerb() = default;
 
-std::optional<int> BenchVerb::Run() {
+std::optional<int> BenchVerb::Run(const std::vector<std::string>& endpoints) {
   if (!impl_->verb->parsed()) return std::nullopt;
+  if (!endpoints.empty()) impl_->plan.endpoint = endpoints.front();
   return impl_->Run();
 }
 

@@ -2,6 +2,8 @@
 
 #include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
 namespace CLI {
 class App;
@@ -18,8 +20,8 @@ class BenchVerb {
   explicit BenchVerb(CLI::App* app);
   ~BenchVerb();
 
-  /// After parsing: runs the command if it was given.
-  std::optional<int> Run();
+  /// After parsing: runs the command if it was given. `endpoints` were given before it; empty: none were.
+  std::optional<int> Run(const std::vector<std::string>& endpoints);
 
  private:
   struct Impl;

@@ -41,6 +41,10 @@ int PrintVersion(bool json) {
 int RunTool(std::vector<std::string> arguments) {
   CLI::App app{kAbout, "vellum"};
   app.set_help_flag("-h,--help", "Say this");
+  std::vector<std::string> endpoints;
+  app.add_option("--endpoint,--endpoints", endpoints, "Where the server is that a command talks to; also after the command")
+      ->delimiter(',')
+      ->allow_extra_args(false);
   app.add_subcommand("serve", "Serve the store; see 'vellum serve --help'");
   app.add_subcommand("etcd", "The same with etcd's flags, manners and defaults; see 'vellum etcd --help'");
   vellum::cli::Verbs verbs(&app);
@@ -83,9 +87,9 @@ int RunTool(std::vector<std::string> arguments) {
   }
   if (version->parsed()) return PrintVersion(format == "json");
   if (rescue->parsed()) return vellum::cli::Rescue(rescue_options, stdout);
-  if (const std::optional<int> code = sync_verbs.Run()) return *code;
-  if (const std::optional<int> code = bench.Run()) return *code;
-  return verbs.Run().value_or(2);
+  if (const std::optional<int> code = sync_verbs.Run(endpoints)) return *code;
+  if (const std::optional<int> code = bench.Run(endpoints)) return *code;
+  return verbs.Run(endpoints).value_or(2);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "c1z/transfer.h"
 #include "cli/output.h"
+#include "client/remote_sync_service.h"
 #include "service/local_sync_service.h"
 #include "service/stores.h"
 #include "sync/stamp_text.h"
@@ -32,12 +33,17 @@ struct Connection {
 
 Result<Connection> Connect(const SyncArguments& arguments, service::DataDirectory::IfMissing if_missing) {
   Connection connection;
+  if (!arguments.endpoints.empty()) {
+    VELLUM_ASSIGN_OR_RETURN(connection.service,
+                            client::RemoteSyncService::Connect({.endpoint = arguments.endpoints.front()}));
+    return connection;
+  }
   VELLUM_ASSIGN_OR_RETURN(connection.directory, service::DataDirectory::Open(arguments.data_dir, if_missing));
   connection.service = std::make_unique<service::LocalSyncService>(connection.directory->store());
   return connection;
 }
 
-/// Opens the data directory and runs `action` on its service.
+/// Connects to the server, or opens the data directory, and runs `action` on its service.
 template <typename Action>
 int WithService(const SyncArguments& arguments, const Action& action,
                 service::DataDirectory::IfMissing if_missing = service::DataDirectory::IfMissing::kFail) {

@@ -15,6 +15,7 @@ namespace vellum::cli {
 
 struct SyncArguments {
   std::string data_dir = "default.vellum";
+  std::vector<std::string> endpoints;  ///< Empty: the data directory is opened here.
   std::vector<std::string> files;
   std::vector<std::string> syncs;
   std::string sync;

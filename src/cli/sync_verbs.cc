@@ -30,7 +30,11 @@ struct SyncVerbs::Impl {
   CLI::App* AddSync(CLI::App* group, const char* name, const char* help, const char* example,
                     int (*run)(const SyncArguments&)) {
     CLI::App* const verb = Add(group, name, help, example, run);
-    verb->add_option("--data-dir", arguments.data_dir, "The data directory; no server may run on it (default.vellum)");
+    CLI::Option* const directory =
+        verb->add_option("--data-dir", arguments.data_dir, "The data directory; no server may run on it (default.vellum)");
+    verb->add_option("--endpoint,--endpoints", arguments.endpoints, "A running server instead of a data directory: host:port")
+        ->allow_extra_args(false)
+        ->excludes(directory);
     return verb;
   }
   void AddOutput(CLI::App* verb) {
@@ -60,7 +64,7 @@ struct SyncVerbs::Impl {
 };
 
 void SyncVerbs::Impl::AddSyncGroup(CLI::App* app) {
-  CLI::App* const group = app->add_subcommand("sync", "Access snapshots in a data directory: import, merge, replace, export");
+  CLI::App* const group = app->add_subcommand("sync", "Access snapshots, in a data directory or on a server (--endpoint): import, merge, replace, export");
   group->require_subcommand(1);
   CLI::App* verb = AddSync(group, "import", "Take in all syncs of .c1z files", "base.c1z partial1.c1z", ImportSyncs);
   verb->add_option("FILE", arguments.files, ".c1z files (v1)")->required();
@@ -168,13 +172,19 @@ SyncVerbs::SyncVerbs(CLI::App* app) : impl_(std::make_unique<Impl>()) {
 
 SyncVerbs::~SyncVerbs() = default;
 
-std::optional<int> SyncVerbs::Run() {
+std::optional<int> SyncVerbs::Run(const std::vector<std::string>& endpoints) {
+  if (impl_->arguments.endpoints.empty()) impl_->arguments.endpoints = endpoints;
   impl_->arguments.format = impl_->output == "json"    ? Format::kJson
                             : impl_->output == "jsonl" ? Format::kJsonl
                             : impl_->output == "csv"   ? Format::kCsv
                                                        : Format::kTable;
   for (const Impl::Verb& verb : impl_->verbs) {
-    if (verb.app->parsed()) return verb.run(impl_->arguments);
+    if (!verb.app->parsed()) continue;
+    const CLI::Option* const directory = verb.app->get_option_no_throw("--data-dir");
+    if (!endpoints.empty() && directory != nullptr && directory->count() > 0) {
+      return FailWith(InvalidArgument("--endpoint and --data-dir exclude each other"));
+    }
+    return verb.run(impl_->arguments);
   }
   return std::nullopt;
 }

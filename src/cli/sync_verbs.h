@@ -2,6 +2,8 @@
 
 #include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
 namespace CLI {
 class App;
@@ -9,7 +11,7 @@ class App;
 
 namespace vellum::cli {
 
-/// `vellum sync …` on a data directory, and `vellum c1z …` on files.
+/// `vellum sync …` on a data directory or a running server, and `vellum c1z …` on files.
 ///
 /// Exit codes: 0 done, 1 differences or problems found, 2 failed.
 class SyncVerbs {
@@ -19,7 +21,8 @@ class SyncVerbs {
   ~SyncVerbs();
 
   /// After parsing: runs the command that was given. Nullopt if it was none of these.
-  std::optional<int> Run();
+  /// `endpoints` were given before the command; empty: none were.
+  std::optional<int> Run(const std::vector<std::string>& endpoints);
 
  private:
   struct Impl;

@@ -321,7 +321,8 @@ Verbs::Verbs(CLI::App* app) : impl_(std::make_unique<Impl>()) {
 
 Verbs::~Verbs() = default;
 
-std::optional<int> Verbs::Run() {
+std::optional<int> Verbs::Run(const std::vector<std::string>& endpoints) {
+  if (!endpoints.empty()) impl_->endpoints = endpoints;
   for (const Impl::Verb& verb : impl_->verbs) {
     if (verb.app->parsed()) return verb.run();
   }

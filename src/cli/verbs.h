@@ -2,6 +2,8 @@
 
 #include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
 namespace CLI {
 class App;
@@ -19,7 +21,8 @@ class Verbs {
   ~Verbs();
 
   /// After parsing: runs the command that was given. Nullopt if it was none of these.
-  std::optional<int> Run();
+  /// `endpoints` were given before the command and beat those after it; empty: none were.
+  std::optional<int> Run(const std::vector<std::string>& endpoints);
 
  private:
   struct Impl;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "client/call_stream.h"
+#include "client/channel.h"
 #include "etcdserverpb/rpc.grpc.pb.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "rpc/convert.h"
@@ -40,35 +41,13 @@ Status FromGrpc(const grpc::Status& status) {
   return rpc::FromWire(static_cast<int>(status.error_code()), status.error_message());
 }
 
-// What gRPC C++ calls the endpoint.
-Result<std::string> ToTarget(std::string_view endpoint) {
-  if (endpoint.starts_with("https://") || endpoint.starts_with("unixs:")) {
-    return InvalidArgument("endpoint " + std::string(endpoint) + " wants TLS, which this client does not have");
-  }
-  if (endpoint.starts_with("unix:")) return std::string(endpoint);
-  if (endpoint.starts_with("http://")) endpoint.remove_prefix(7);
-  while (endpoint.ends_with('/')) endpoint.remove_suffix(1);
-  if (endpoint.empty()) return InvalidArgument("an endpoint is empty");
-  return "dns:///" + std::string(endpoint);
-}
-
 /// A connection to one server, with everything that can be called over it.
 struct Endpoint {
   Endpoint(std::string endpoint_name, const std::string& target, const ClientOptions& options)
-      : name(std::move(endpoint_name)), channel(Open(target, options)), kv(pb::KV::NewStub(channel)),
+      : name(std::move(endpoint_name)), channel(OpenChannel(target, options.receive_bytes_max)), kv(pb::KV::NewStub(channel)),
         watch(pb::Watch::NewStub(channel)), lease(pb::Lease::NewStub(channel)),
         maintenance(pb::Maintenance::NewStub(channel)), cluster(pb::Cluster::NewStub(channel)),
         health(health::Health::NewStub(channel)), generic(channel) {}
-
-  static std::shared_ptr<grpc::Channel> Open(const std::string& target, const ClientOptions& options) {
-    grpc::ChannelArguments arguments;
-    arguments.SetMaxReceiveMessageSize(static_cast<int>(std::min<std::size_t>(options.receive_bytes_max, 2'147'483'647)));
-    arguments.SetMaxSendMessageSize(-1);
-    // Every client has connections of its own, and none goes through a proxy that the environment names.
-    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-    arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-    return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
-  }
 
   bool WaitUntilConnected(Clock::time_point deadline) const {
     return channel->GetState(true) == GRPC_CHANNEL_READY || channel->WaitForConnected(deadline);

@@ -7,6 +7,7 @@
 #include "kv/operations.h"
 #include "kv/validate.h"
 #include "kv/view.h"
+#include "rpc/catalog_guard.h"
 #include "rpc/convert.h"
 
 namespace vellum::rpc {
@@ -136,15 +137,68 @@ void Propose(const CorePtr& core, kv::Command command, const Reply& reply,
 }
 
 void Put(const CorePtr& core, pb::PutRequest* message, std::size_t bytes, const Reply& reply) {
+  if (IsGuarded(message->key())) {
+    reply.FailAsIs(RefusePut(message->key()));
+    return;
+  }
   kv::PutCommand command{TakePut(message)};
   if (RefuseLarge(core, bytes, kv::CheckPut(command.request), reply)) return;
   Propose<PutResponse>(core, std::move(command), reply, EncodePutResponse,
                        [](const PutResponse&) { return std::size_t{0}; });
 }
 
+// Runs an operation that may delete keys of the catalog: refused if one of them exists, else on the condition that none does
+// when it is applied. `answer` gets the operation's own response.
+void RunGuarded(const CorePtr& core, TxnOp operation, const std::vector<const DeleteRangeRequest*>& deletes,
+                const Reply& reply, const std::function<void(Revision, TxnOpResponse)>& answer) {
+  const auto view = core->engine().CurrentView();
+  for (const DeleteRangeRequest* each : deletes) {
+    const Status checked = CheckDelete(*view, *each);
+    if (checked.code() == Code::kPermissionDenied) return reply.FailAsIs(checked);
+    if (!checked.ok()) return reply.Fail(checked);
+  }
+  core->engine().Propose(kv::TxnCommand{OnlyWithoutCatalog(std::move(operation), deletes)},
+                         [reply, answer](Result<kv::CommandResult> result) {
+                           if (!result.ok()) return reply.Fail(result.error());
+                           auto& response = std::get<TxnResponse>(*result);
+                           if (!response.succeeded || response.responses.empty()) return reply.FailAsIs(RefuseMeanwhile());
+                           answer(response.revision, std::move(response.responses.front()));
+                         });
+}
+
+void GuardedDeleteRange(const CorePtr& core, DeleteRangeRequest request, const Reply& reply) {
+  const Status submitted = core->context.reads->Submit([core, reply, request = std::move(request)] {
+    RunGuarded(core, TxnOp{request}, {&request}, reply, [core, reply](Revision revision, TxnOpResponse operation) {
+      auto response = std::get<DeleteRangeResponse>(std::move(operation.response));
+      response.revision = revision;
+      reply.Finish(EncodeDeleteRangeResponse(core->ids, std::move(response)));
+    });
+  });
+  if (!submitted.ok()) reply.Fail(submitted);
+}
+
+void GuardedTxn(const CorePtr& core, TxnRequest request, const Reply& reply) {
+  auto shared = std::make_shared<const TxnRequest>(std::move(request));
+  const Status submitted = core->context.reads->Submit([core, reply, shared] {
+    RunGuarded(core, TxnOp{*shared}, FindGuarded(*shared).deletes, reply,
+               [core, reply](Revision revision, TxnOpResponse operation) {
+                 auto response = std::get<TxnResponse>(std::move(operation.response));
+                 response.revision = revision;
+                 reply.Finish(EncodeTxnResponse(core->ids, std::move(response)));
+               });
+  });
+  if (!submitted.ok()) reply.Fail(submitted);
+}
+
 void DeleteRange(const CorePtr& core, pb::DeleteRangeRequest* message, std::size_t bytes, const Reply& reply) {
   kv::DeleteRangeCommand command{TakeDeleteRange(message)};
   if (RefuseLarge(core, bytes, kv::CheckDeleteRange(command.request), reply)) return;
+  if (TouchesGuarded(command.request.key, command.request.range_end)) {
+    const Status checked = kv::CheckDeleteRange(command.request);
+    if (!checked.ok()) return reply.Fail(checked);
+    GuardedDeleteRange(core, std::move(command.request), reply);
+    return;
+  }
   Propose<DeleteRangeResponse>(core, std::move(command), reply, EncodeDeleteRangeResponse,
                                [](const DeleteRangeResponse& response) { return response.prev_kvs.size(); });
 }
@@ -198,6 +252,13 @@ void Txn(const CorePtr& core, const ContextPtr& context, std::string_view bytes,
   if (ExceedsRequestLimit(core->context.limits, bytes.size())) {
     RefuseLarge(core, bytes.size(), kv::CheckTxn(*request, core->engine().options().txn_ops_max), reply);
     return;
+  }
+  const GuardedOperations guarded = FindGuarded(*request);
+  if (guarded.put != nullptr || !guarded.deletes.empty()) {
+    const Status checked = kv::CheckTxn(*request, core->engine().options().txn_ops_max);
+    if (!checked.ok()) return reply.Fail(checked);
+    if (guarded.put != nullptr) return reply.FailAsIs(RefusePut(*guarded.put));
+    return GuardedTxn(core, *std::move(request), reply);
   }
   Propose<TxnResponse>(core, kv::TxnCommand{*std::move(request)}, reply, EncodeTxnResponse, CountKvs);
 }

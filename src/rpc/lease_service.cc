@@ -6,6 +6,7 @@
 
 #include "kv/lease_keys.h"
 #include "kv/lessor.h"
+#include "rpc/catalog_guard.h"
 #include "rpc/convert.h"
 
 namespace vellum::rpc {
@@ -36,6 +37,10 @@ void Grant(const CorePtr& core, const pb::LeaseGrantRequest& message, const Repl
 }
 
 void Revoke(const CorePtr& core, const pb::LeaseRevokeRequest& message, const Reply& reply) {
+  if (core->context.is_writer_lease && core->context.is_writer_lease(message.id())) {
+    reply.FailAsIs(RefuseRevoke(message.id()));
+    return;
+  }
   core->engine().Propose(kv::LeaseRevokeCommand{.id = message.id()}, [core, reply](Result<kv::CommandResult> result) {
     if (!result.ok()) {
       reply.Fail(result.error());

@@ -10,6 +10,7 @@
 #include "grpc/health/v1/health.pb.h"
 #include "grpc/reflection/v1/reflection.pb.h"
 #include "grpc/reflection/v1alpha/reflection.pb.h"
+#include "vellum/sync/v1/service.pb.h"
 
 namespace vellum::rpc {
 namespace {
@@ -24,7 +25,8 @@ class Schema {
     for (const FileDescriptor* file :
          {etcdserverpb::PutRequest::descriptor()->file(), grpc::health::v1::HealthCheckRequest::descriptor()->file(),
           grpc::reflection::v1::ServerReflectionRequest::descriptor()->file(),
-          grpc::reflection::v1alpha::ServerReflectionRequest::descriptor()->file()}) {
+          grpc::reflection::v1alpha::ServerReflectionRequest::descriptor()->file(),
+          vellum::sync::v1::ListSyncsRequest::descriptor()->file()}) {
       AddFile(file);
     }
   }

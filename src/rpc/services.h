@@ -55,6 +55,8 @@ struct ServiceContext {
   Limits limits;
   /// The member's present name and URLs. Called per request, from any thread.
   std::function<Member()> member;
+  /// Whether a lease holds the syncs that are being written, so that clients must not revoke it. Must not block. Empty: none.
+  std::function<bool(LeaseId)> is_writer_lease = {};
   Clock* clock = SystemClock();
   Logger logger;
   Metrics* metrics = nullptr;  ///< Must not be null.

@@ -8,6 +8,8 @@
 #include "kv/auto_compactor.h"
 #include "kv/engine.h"
 #include "rpc/services.h"
+#include "rpc/sync_limits.h"
+#include "sync/store.h"
 #include "vellum/log.h"
 #include "wire/server.h"
 
@@ -29,6 +31,8 @@ struct Config {
   kv::EngineOptions engine;
   wire::ServerOptions wire;
   rpc::Limits limits;
+  sync::StoreOptions syncs;     ///< Its directory, log and metrics are those of the process.
+  rpc::SyncLimits sync_limits;
 
   std::vector<std::string> listen_client_urls{"http://127.0.0.1:2379"};
   std::vector<std::string> advertise_client_urls;                     ///< Empty: derived from what is listened on.

@@ -11,12 +11,14 @@
 #include "kv/engine.h"
 #include "kv/view.h"
 #include "rpc/services.h"
+#include "rpc/sync_service.h"
 #include "server/call_observer.h"
 #include "server/go_duration.h"
 #include "server/http_routes.h"
 #include "server/listen_url.h"
 #include "server/process_metrics.h"
 #include "server/version.h"
+#include "service/host.h"
 #include "wire/server.h"
 
 namespace vellum::server {
@@ -97,7 +99,9 @@ struct Process::Impl {
   std::unique_ptr<EngineHealth> health;
   std::unique_ptr<HttpRoutes> routes;
   std::unique_ptr<ProcessMetrics> process_metrics;
+  std::unique_ptr<service::Host> syncs;
   std::unique_ptr<rpc::Services> services;
+  std::unique_ptr<rpc::SyncServices> sync_services;
   wire::ServiceTable table;
   std::unique_ptr<CallObserver> observer;
   std::unique_ptr<wire::Server> server;
@@ -163,6 +167,13 @@ Status Process::Impl::Serve() {
                                 return store->GetInfo().writer.ok();
                               }});
 
+  config.syncs.data_dir = config.engine.data_dir;
+  config.syncs.unreferenced_keep_s = sync::StoreOptions::kServedKeepS;
+  config.syncs.clock = config.engine.clock;
+  config.syncs.logger = logger;
+  config.syncs.metrics = &metrics;
+  syncs = std::make_unique<service::Host>(engine.get(), config.syncs);
+
   rpc::ServiceContext context;
   context.engine = engine.get();
   context.reads = reads.get();
@@ -174,11 +185,15 @@ Status Process::Impl::Serve() {
   context.identity.storage_version = std::string(kEtcdStorageVersion);
   context.limits = config.limits;
   context.member = [this] { return member; };
+  context.is_writer_lease = [this](LeaseId id) { return syncs->IsWriterLease(id); };
   context.clock = config.engine.clock;
   context.logger = logger;
   context.metrics = &metrics;
   services = std::make_unique<rpc::Services>(std::move(context));
   services->Register(&table);
+  sync_services = std::make_unique<rpc::SyncServices>(
+      rpc::SyncServiceContext{.host = syncs.get(), .limits = config.sync_limits, .logger = logger, .metrics = &metrics});
+  sync_services->Register(&table);
   table.SetHttp([this](wire::HttpRequest request, wire::HttpReply reply) {
     routes->Handle(std::move(request), std::move(reply));
   });
@@ -201,6 +216,7 @@ Status Process::Impl::Serve() {
   member.peer_urls = config.shown_peer_urls;
   server->Start();
   compactor->Start();
+  syncs->Start();
   serving = true;
   AnnounceReady(info);
   return {};
@@ -236,10 +252,12 @@ Status Process::Impl::Stop() {
     services->SetServing(false);
     services->Stop();
   }
+  if (sync_services != nullptr) sync_services->Stop();
   if (server != nullptr) server->Stop(kStopGrace);
   for (WorkerPool* pool : {reads.get(), long_reads.get(), http_work.get()}) {
     if (pool != nullptr) pool->Stop();
   }
+  if (syncs != nullptr) syncs->Stop();
   if (engine != nullptr) stop_status = engine->Stop();
   if (!stop_status.ok()) {
     VELLUM_LOG(logger, kError, "stopped, but not cleanly", {{"error", stop_status.ToString()}});

@@ -74,22 +74,25 @@ Result<MergeReport> LocalSyncService::Merge(const MergeRequest& request, const s
 }
 
 Result<CompactReport> LocalSyncService::Compact(const CompactRequest& request, const sync::Work& work) {
-  CompactReport report;
-  {
-    VELLUM_ASSIGN_OR_RETURN(const Source source, OpenSource(store_, request, work));
-    VELLUM_ASSIGN_OR_RETURN(const bool empty, HasNoRecords(*source.store(), request.sync_id));
-    VELLUM_ASSIGN_OR_RETURN(const auto ours, store_->Find(request.sync_id));
-    if (empty && ours && !request.allow_empty) {
-      return FailedPrecondition(request.from + " has no records under sync " + Printable(request.sync_id) +
-                                ": replacing it would empty it; say --allow-empty if that is meant");
-    }
-    VELLUM_ASSIGN_OR_RETURN(const auto outcome, sync::ReplaceSync(store_, source.store(), request.sync_id, work));
-    report.emptied = outcome.emptied;
-    report.records = outcome.generation->info().records();
-    report.files_linked = outcome.files_linked;
-    report.bytes_copied = outcome.bytes_copied;
+  VELLUM_ASSIGN_OR_RETURN(const Source source, OpenSource(store_, request, work));
+  return CompactFrom(source.store(), request, work);
+}
+
+Result<CompactReport> LocalSyncService::CompactFrom(sync::Store* source, const CompactRequest& request,
+                                                    const sync::Work& work) {
+  VELLUM_ASSIGN_OR_RETURN(const bool empty, HasNoRecords(*source, request.sync_id));
+  VELLUM_ASSIGN_OR_RETURN(const auto ours, store_->Find(request.sync_id));
+  if (empty && ours && !request.allow_empty) {
+    return FailedPrecondition(request.from + " has no records under sync " + Printable(request.sync_id) +
+                              ": replacing it would empty it; say --allow-empty if that is meant");
   }
+  VELLUM_ASSIGN_OR_RETURN(const auto outcome, sync::ReplaceSync(store_, source, request.sync_id, work));
   VELLUM_TRY(store_->Sweep().error());
+  CompactReport report;
+  report.emptied = outcome.emptied;
+  report.records = outcome.generation->info().records();
+  report.files_linked = outcome.files_linked;
+  report.bytes_copied = outcome.bytes_copied;
   return report;
 }
 

@@ -18,6 +18,7 @@ class LocalSyncService final : public SyncService {
  public:
   /// `store` must outlive the service and every writer that it hands out.
   explicit LocalSyncService(sync::Store* store) : store_(store) {}
+  sync::Store* store() const { return store_; }
 
   Result<std::vector<SyncDescription>> ListSyncs() override;
   Result<SyncDescription> DescribeSync(const std::string& sync_id) override;
@@ -33,6 +34,8 @@ class LocalSyncService final : public SyncService {
 
   Result<MergeReport> Merge(const MergeRequest& request, const sync::Work& work) override;
   Result<CompactReport> Compact(const CompactRequest& request, const sync::Work& work) override;
+  /// Compact from a store that is open already; `from` of the request is for messages alone.
+  Result<CompactReport> CompactFrom(sync::Store* source, const CompactRequest& request, const sync::Work& work);
   Result<sync::VerifyReport> Verify(const std::string& sync_id, const sync::Work& work) override;
 
   Result<RepairReport> Repair(const std::string& sync_id, const sync::Work& work) override;

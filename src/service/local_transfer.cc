@@ -1,3 +1,9 @@
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
 #include "service/local_sync_service.h"
 
 namespace vellum::service {
@@ -35,6 +41,11 @@ Result<std::vector<c1z::ImportedSync>> LocalSyncService::Import(const std::strin
 
 Result<c1z::ExportReport> LocalSyncService::Export(const std::vector<std::string>& sync_ids, const std::string& path,
                                                    const c1z::WriteOptions& options, const sync::Work& work) {
+  // Said before anything is read, and in the words of the system rather than of whoever opens the first scratch file.
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  if (::access(parent.empty() ? "." : parent.c_str(), W_OK | X_OK) != 0) {
+    return FailedPrecondition("cannot write beside " + path + ": " + std::strerror(errno));
+  }
   return c1z::ExportFile(*store_, sync_ids, path, options, work);
 }
 

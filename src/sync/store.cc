@@ -251,6 +251,7 @@ Result<LeaseId> Store::WriterLease() {
   MutexLock lock(&writer_mu_);
   if (writer_ != 0) return writer_;
   VELLUM_ASSIGN_OR_RETURN(writer_, catalog_->GrantLease(options_.writer_ttl_s));
+  shown_writer_.store(writer_, std::memory_order_relaxed);
   if (!renewer_.joinable()) renewer_ = std::thread([this] { RenewWriterLease(); });
   return writer_;
 }

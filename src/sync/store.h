@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <list>
@@ -137,6 +138,9 @@ class Store {
   Status WriteSessions(std::string_view sync_id, const std::function<Status(const PutPair&)>& fill);
   Status ReadSessions(std::string_view sync_id, const PutPair& visit) const;
 
+  /// Whether the lease is what holds this store's writers' registrations. Lock-free.
+  bool IsWriterLease(LeaseId id) const { return id != 0 && id == shown_writer_.load(std::memory_order_relaxed); }
+
   /// A directory to work in, on the file system of the generations: copies of files that come in, syncs that are read only to be
   /// taken over. Goes with this object, with all that is in it; no sweep touches it before. One that a crash leaves behind is
   /// swept. The store must outlive it.
@@ -235,6 +239,7 @@ class Store {
 
   Mutex writer_mu_;
   LeaseId writer_ VELLUM_GUARDED_BY(writer_mu_) = 0;
+  std::atomic<LeaseId> shown_writer_{0};  // as writer_, for those who must not wait
   bool stopping_ VELLUM_GUARDED_BY(writer_mu_) = false;
   CondVar stop_;
   std::thread renewer_;

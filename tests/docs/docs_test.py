@@ -99,6 +99,7 @@ class Reference(ClientTest):
         client.compact(2, physical=True)
         client.maintenance.HashKV(pb.HashKVRequest())
         client.maintenance.Defragment(pb.DefragmentRequest())
+        client.raw("/vellum.sync.v1.Syncs/Sweep")
         member = client.maintenance.Status(pb.StatusRequest()).header.member_id
         client.maintenance.Alarm(pb.AlarmRequest(action=pb.AlarmRequest.ACTIVATE, memberID=member, alarm=pb.NOSPACE))
         stream = self.open_watch(client)

@@ -78,8 +78,9 @@ Result<ImportedSync> ImportSync(sync::Store* store, Reader* reader, const FileSy
     for (int type = 0; type < sync::kRecordTypes; ++type) {
       imported.joined[static_cast<std::size_t>(type)] -= generation->info().records(static_cast<RecordType>(type));
     }
-    VELLUM_TRY(CopySessions(reader, source, store));
   }
+  // Also beside records that were there: an earlier import may have been killed before it came to them.
+  VELLUM_TRY(CopySessions(reader, source, store));
   imported.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   return imported;
 }

@@ -7,7 +7,7 @@
 
 #include "storage/database.h"
 #include "storage/fault_file_system.h"
-#include "storage/test_dir.h"
+#include "storage/test_files.h"
 
 namespace vellum::storage {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "base/mutex.h"
 #include "storage/fault_file_system.h"
-#include "storage/test_dir.h"
+#include "storage/test_files.h"
 
 namespace vellum::storage {
 namespace {

@@ -308,7 +308,8 @@ class FaultState {
     if (leftover != FaultFileSystem::Leftover::kNothing && size > kept && data.cut.empty()) {
       kept += (*random)() % (size - kept + 1);
     }
-    if (kept == size && data.cut.empty() && leftover != FaultFileSystem::Leftover::kHoles) return;
+    const bool whole = leftover != FaultFileSystem::Leftover::kHoles || data.durable_bytes >= size;
+    if (kept == size && data.cut.empty() && whole) return;
     bytes.resize(kept);
     if (leftover == FaultFileSystem::Leftover::kHoles) {
       const std::uint64_t first = (data.durable_bytes + kSectorBytes - 1) / kSectorBytes * kSectorBytes;

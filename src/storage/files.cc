@@ -179,8 +179,10 @@ Status RemoveFile(FileSystem* files, const std::string& path) {
 }
 
 Status RemoveTree(FileSystem* files, const std::string& path) {
-  VELLUM_ASSIGN_OR_RETURN(const bool exists, Exists(files, path));
-  if (!exists) return {};
+  // What a symbolic link leads to is not part of the tree.
+  struct stat own {};
+  if (::lstat(path.c_str(), &own) != 0 && errno == ENOENT) return {};
+  if (S_ISLNK(own.st_mode)) return RemoveFile(files, path);
   bool is_directory = false;
   const rocksdb::IOStatus kind = Engine(files)->IsDirectory(path, {}, &is_directory, nullptr);
   if (kind.IsNotFound() || kind.IsPathNotFound()) return {};

@@ -4,7 +4,7 @@
 #include <random>
 
 #include "storage/step_workload.h"
-#include "storage/test_dir.h"
+#include "storage/test_files.h"
 
 namespace vellum::storage {
 namespace {

@@ -3,7 +3,6 @@
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
 #include <rocksdb/env.h>
-#include <rocksdb/file_system.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/options.h>
 #include <rocksdb/sst_file_reader.h>
@@ -15,6 +14,7 @@
 #include "storage/engine_file_system.h"
 #include "storage/engine_status.h"
 #include "storage/files.h"
+#include "storage/sealed_files.h"
 
 namespace vellum::storage {
 namespace {
@@ -246,19 +246,6 @@ std::unique_ptr<TableCursor> OpenDirectory::NewCursor(std::string_view lower, st
   return std::make_unique<DirectoryCursor>(std::move(self), lower, upper, scan);
 }
 
-/// RocksDB opens each file that it takes over for appending, only to sync it. Ours are synced already, and sealed ones are
-/// read-only, which whoever is not root cannot open so: it is told that this is not possible, and does without.
-class SealedFileSystem final : public rocksdb::FileSystemWrapper {
- public:
-  using FileSystemWrapper::FileSystemWrapper;
-  const char* Name() const override { return "vellum.SealedFileSystem"; }
-  rocksdb::IOStatus ReopenWritableFile(const std::string& /*path*/, const rocksdb::FileOptions& /*options*/,
-                                       std::unique_ptr<rocksdb::FSWritableFile>* /*file*/,
-                                       rocksdb::IODebugContext* /*debug*/) override {
-    return rocksdb::IOStatus::NotSupported("files are sealed");
-  }
-};
-
 /// The table files of an open database, lowest layer last added.
 std::vector<std::string> TableNames(rocksdb::DB* db) {
   std::vector<rocksdb::LiveFileMetaData> files;
@@ -275,9 +262,11 @@ std::vector<std::string> TableNames(rocksdb::DB* db) {
 Result<std::vector<std::vector<std::string>>> TableDirectory::Build(
     const std::string& path, const std::vector<std::vector<std::string>>& layers,
     const std::shared_ptr<FileSystem>& files) {
-  const std::unique_ptr<rocksdb::Env> env = MakeEnv(files, std::make_shared<SealedFileSystem>(EngineView(files)));
-  rocksdb::Options options = BaseOptions(TableOptions{}, nullptr);
-  options.env = env.get();
+  SealedFiles sealed(files);
+  // Without filters: nobody asks for keys here, and reading them takes memory.
+  TableOptions table;
+  table.bloom_filter = false;
+  rocksdb::Options options = OptionsIn(sealed.env(), table, nullptr);
   options.create_if_missing = true;
   options.error_if_exists = true;
   options.max_open_files = 64;
@@ -309,8 +298,11 @@ Result<std::vector<std::vector<std::string>>> TableDirectory::Build(
       links.push_back(scratch + "/" + std::to_string(i) + ".sst");
       VELLUM_ASSIGN_OR_RETURN(const bool linked, LinkFile(files.get(), layer[i], links.back()));
       if (!linked) return FailedPrecondition("cannot link " + layer[i] + " to " + links.back());
+      VELLUM_TRY(sealed.ReadEnds(links.back()));
     }
     VELLUM_TRY(FromEngine(db->IngestExternalFile(links, ingest)).WithContext("directory " + path));
+    VELLUM_TRY(sealed.status());
+    sealed.Forget();
     const std::vector<std::string> now = TableNames(db.get());
     // RocksDB numbers ingested files in the order they were given.
     std::set_difference(now.begin(), now.end(), known.begin(), known.end(), std::back_inserter(names.back()));

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <functional>
+#include <utility>
 
 #include "base/bytes.h"
 #include "storage/files.h"
@@ -105,38 +107,53 @@ class Merging {
   }
 
  private:
-  /// Opens the sources, widening the destination's attributes by theirs; more than fan_in_max are first merged with
-  /// their neighbours, in order, so that an earlier source still wins a tie.
-  Result<std::vector<std::shared_ptr<const Generation>>> Narrow(SyncEntry* entry,
-                                                                const std::vector<MergeSourceSync>& sources) {
-    const std::size_t fan_in = std::max<std::size_t>(2, options_.fan_in_max);
-    std::vector<std::shared_ptr<const Generation>> inputs;
-    for (std::size_t at = 0; at < sources.size(); at += fan_in) {
-      std::vector<std::shared_ptr<const Generation>> group;
-      for (std::size_t i = at; i < std::min(sources.size(), at + fan_in); ++i) {
-        VELLUM_ASSIGN_OR_RETURN(Input input, OpenSource(sources[i]));
+  using Generations = std::vector<std::shared_ptr<const Generation>>;
+  /// An input that is opened when its turn comes, and not before: there may be thousands.
+  using Opener = std::function<Result<std::shared_ptr<const Generation>>()>;
+
+  /// Opens the sources, widening the destination's attributes by theirs. More than fan_in_max, or than may be open at once,
+  /// are first merged with their neighbours, in order, so that an earlier source still wins a tie.
+  Result<Generations> Narrow(SyncEntry* entry, const std::vector<MergeSourceSync>& sources) {
+    std::vector<Opener> inputs;
+    for (const MergeSourceSync& source : sources) {
+      inputs.push_back([this, entry, &source]() -> Result<std::shared_ptr<const Generation>> {
+        VELLUM_ASSIGN_OR_RETURN(Input input, OpenSource(source));
         Widen(&entry->run, input.entry.run);
-        if (options_.forget_sources && sources[i].store == dest_) forgotten_.push_back(std::move(input.entry));
+        if (options_.forget_sources && source.store == dest_) forgotten_.push_back(std::move(input.entry));
         if (parents_.size() < kParentsMax) parents_.push_back(input.generation->info().id);
-        group.push_back(std::move(input.generation));
-      }
-      if (sources.size() <= fan_in) return group;
-      VELLUM_ASSIGN_OR_RETURN(auto merged, MergeGroup(group));
-      inputs.push_back(std::move(merged));
+        return std::move(input.generation);
+      });
     }
-    while (inputs.size() > fan_in) {
-      std::vector<std::shared_ptr<const Generation>> next;
-      for (std::size_t at = 0; at < inputs.size(); at += fan_in) {
-        const auto end = inputs.begin() + static_cast<std::ptrdiff_t>(std::min(inputs.size(), at + fan_in));
-        VELLUM_ASSIGN_OR_RETURN(auto merged, MergeGroup({inputs.begin() + static_cast<std::ptrdiff_t>(at), end}));
-        next.push_back(std::move(merged));
+    for (;;) {
+      std::vector<Opener> next;
+      Generations group;
+      for (const Opener& open : inputs) {
+        VELLUM_ASSIGN_OR_RETURN(auto input, open());
+        if (IsFull(group, *input)) {
+          VELLUM_TRY(MergeGroup(std::exchange(group, {}), &next));
+        }
+        group.push_back(std::move(input));
+      }
+      if (next.empty()) return group;
+      if (group.size() == 1) {
+        next.push_back([only = group.front()]() -> Result<std::shared_ptr<const Generation>> { return only; });
+      } else {
+        VELLUM_TRY(MergeGroup(std::move(group), &next));
       }
       inputs = std::move(next);
     }
-    return inputs;
   }
 
-  Result<std::shared_ptr<const Generation>> MergeGroup(std::vector<std::shared_ptr<const Generation>> group) {
+  /// Whether `more` has no place beside the group. Two always have, or it would not come to an end.
+  bool IsFull(const Generations& group, const Generation& more) const {
+    if (group.size() < 2) return false;
+    std::size_t files = more.tables().open_files();
+    for (const auto& each : group) files += each->tables().open_files();
+    return group.size() >= std::max<std::size_t>(2, options_.fan_in_max) || files > dest_->options().open_files_max / 2;
+  }
+
+  /// Merges neighbours into one generation of the scratch directory, to be opened by the next round.
+  Status MergeGroup(Generations group, std::vector<Opener>* next) {
     const std::string name = building_->directory() + "/round-" + std::to_string(rounds_++);
     MergeLimits limits = building_->Limits(work_);
     limits.scratch = name + "-scratch";
@@ -149,7 +166,10 @@ class Merging {
     info.totals = std::move(derived.totals);
     VELLUM_TRY(Assemble(name, std::move(derived.files), &info, limits.files));
     VELLUM_TRY(storage::RemoveTree(limits.files.get(), limits.scratch));
-    return Generation::Open(name, rounds_cache_, Generation::Check::kTrust, limits.files);
+    next->push_back([this, name, files = limits.files] {
+      return Generation::Open(name, rounds_cache_, Generation::Check::kTrust, files);
+    });
+    return {};
   }
 
   static void Widen(SyncRun* run, const SyncRun& other) {

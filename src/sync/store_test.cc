@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "base/manual_clock.h"
+#include "base/test_dir.h"
 #include "sync/codec.h"
 #include "sync/memory_catalog.h"
 #include "sync/operations.h"
@@ -15,19 +16,6 @@ namespace vellum::sync {
 namespace {
 
 namespace fs = std::filesystem;
-
-class TempDir {
- public:
-  TempDir() {
-    std::string path = (fs::temp_directory_path() / "vellum-store-XXXXXX").string();
-    path_ = ::mkdtemp(path.data());
-  }
-  ~TempDir() { fs::remove_all(path_); }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 /// A store over a catalog that outlives it, so that it can be opened again.
 struct TestStore {
@@ -46,7 +34,7 @@ struct TestStore {
     return static_cast<std::size_t>(std::distance(fs::begin(at), fs::end(at)));
   }
 
-  TempDir dir;
+  TestDir dir;
   MemoryCatalog catalog;
   std::unique_ptr<Store> store;
 };

@@ -88,6 +88,8 @@ Result<Sum128> SyncWriter::Build(const Work& work) {
 Result<std::shared_ptr<const Generation>> SyncWriter::Seal(Stamp ended_at, std::string operation, const Work& work) {
   if (!derived_) VELLUM_TRY(Build(work).error());
   entry_.run.ended_at = ended_at;
+  // What the checkpoint says counts: a crash may have come between it and its row.
+  if (!staging_->token().empty()) entry_.run.token = staging_->token();
   // Its files stay until it is published, so a failed attempt can be repeated.
   auto published = store_->Publish(building_.get(), *derived_, {}, {{entry_, std::move(operation)}});
   // Where nobody knows whether the switch happened the row is left alone; in all others it is the sealed sync's, or still ours.

@@ -18,7 +18,11 @@
 
 namespace {
 
-constexpr int kChangesPerInput = 2000;
+// A target whose inputs take long says fewer.
+#ifndef VELLUM_FUZZ_CHANGES
+#define VELLUM_FUZZ_CHANGES 2000
+#endif
+constexpr int kChangesPerInput = VELLUM_FUZZ_CHANGES;
 
 double NumberFromEnvironment(const char* name, double otherwise) {
   const char* const text = std::getenv(name);

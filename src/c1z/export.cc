@@ -114,6 +114,7 @@ Result<ExportReport> ExportFile(const sync::Store& store, const std::vector<std:
   }
   VELLUM_TRY(writer->Finish());
   report.bytes = writer->bytes();
+  store.metrics().Exported(report.records);
   return report;
 }
 

@@ -118,7 +118,8 @@ struct Keeper::Impl {
   }
 
   Work PacedWork(std::uint64_t records, std::uint64_t bytes);
-  Status Expire(const std::string& connector);
+  Status Expire();
+  bool LookAfterConnectors();
   Status RollUpConnector(const std::string& connector);
   Status RetainConnector(const std::string& connector, std::uint32_t keep);
   Status Rewrite(const GenerationId& id);
@@ -155,15 +156,14 @@ Work Keeper::Impl::PacedWork(std::uint64_t records, std::uint64_t bytes) {
   return work;
 }
 
-Status Keeper::Impl::Expire(const std::string& connector) {
-  RetentionOptions retention;
-  retention.open_keep_s = options.open_keep_s;
-  retention.expire_only = true;
+Status Keeper::Impl::Expire() {
   const Work work{&cancel, {}};
-  VELLUM_ASSIGN_OR_RETURN(const auto gone, Retain(store, connector, retention, /*dry_run=*/false, work));
+  VELLUM_ASSIGN_OR_RETURN(const auto gone, ExpireOpen(store, options.open_keep.count(), work));
   for (const Retired& each : gone) {
     VELLUM_LOG(logger, kInfo, "an unfinished sync was deleted",
-               {{"sync", each.retiring.entry.run.id}, {"connector", connector}, {"why", each.retiring.why}});
+               {{"sync", each.retiring.entry.run.id},
+                {"connector", each.retiring.entry.connector},
+                {"why", each.retiring.why}});
   }
   return {};
 }
@@ -171,7 +171,7 @@ Status Keeper::Impl::Expire(const std::string& connector) {
 Status Keeper::Impl::RetainConnector(const std::string& connector, std::uint32_t keep) {
   RetentionOptions retention;
   retention.keep = keep;
-  retention.open_keep_s = options.open_keep_s;
+  retention.open_keep_s = options.open_keep.count();
   const Work work{&cancel, {}};
   VELLUM_ASSIGN_OR_RETURN(const auto gone, Retain(store, connector, retention, /*dry_run=*/false, work));
   for (const Retired& each : gone) {
@@ -217,25 +217,45 @@ Status Keeper::Impl::Rewrite(const GenerationId& id) {
   return {};
 }
 
+/// Rolls up and retires where that is configured and there may be something to do: one look at the catalog says that of all
+/// connectors.
+bool Keeper::Impl::LookAfterConnectors() {
+  if (!options.rollup_others && options.rollup.empty() && !options.keep_others && options.keep.empty()) return true;
+  struct Counts {
+    std::uint64_t fulls = 0;
+    std::uint64_t others = 0;
+  };
+  bool all_well = true;
+  const auto syncs = store->List();
+  if (!syncs.ok()) {
+    Ended("retain", "", syncs.error(), &all_well);
+    return all_well;
+  }
+  std::map<std::string, Counts> connectors;
+  for (const SyncEntry& entry : *syncs) {
+    if (entry.state != SyncState::kSealed) continue;
+    Counts& counts = connectors[entry.connector];
+    ++(IsFullForRetention(entry) ? counts.fulls : counts.others);
+  }
+  for (const auto& [connector, counts] : connectors) {
+    if (cancel.load()) break;
+    if ((options.rollup_others || options.rollup.contains(connector)) && counts.fulls > 0 && counts.others > 0) {
+      Ended("rollup", connector, RollUpConnector(connector), &all_well);
+    }
+    const auto named = options.keep.find(connector);
+    const auto keep = named != options.keep.end() ? std::optional(named->second) : options.keep_others;
+    if (!keep || cancel.load() || (counts.fulls <= *keep && counts.others < 2)) continue;
+    Ended("retain", connector, RetainConnector(connector, *keep), &all_well);
+  }
+  return all_well;
+}
+
 bool Keeper::Impl::Pass() {
   const auto began = clock->Now();
   bool all_well = true;
   Ended("sweep", "", store->Sweep().error(), &all_well);
-  const auto connectors = Connectors(*store);
-  if (!connectors.ok()) {
-    Ended("survey", "", connectors.error(), &all_well);
-  } else {
-    for (const std::string& connector : *connectors) {
-      if (cancel.load()) return false;
-      Ended("expire", connector, Expire(connector), &all_well);
-      if (options.rollup_others || options.rollup.contains(connector)) {
-        Ended("rollup", connector, RollUpConnector(connector), &all_well);
-      }
-      const auto named = options.keep.find(connector);
-      const auto keep = named != options.keep.end() ? std::optional(named->second) : options.keep_others;
-      if (keep && !cancel.load()) Ended("retain", connector, RetainConnector(connector, *keep), &all_well);
-    }
-  }
+  if (!cancel.load()) Ended("expire", "", Expire(), &all_well);
+  if (!cancel.load()) all_well = LookAfterConnectors() && all_well;
   if (options.rewrite && !cancel.load()) {
     const auto wasteful = WastefulGenerations(*store);
     if (!wasteful.ok()) Ended("rewrite", "", wasteful.error(), &all_well);

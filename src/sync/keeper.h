@@ -25,7 +25,7 @@ struct KeeperOptions {
   /// For rewriting and rollups, over the records that they read. 0: no limit.
   std::uint64_t bytes_per_second = 32u << 20;
   bool rewrite = true;                       ///< Generations past the waste limit.
-  std::int64_t open_keep_s = 7 * 24 * 3600;  ///< See RetentionOptions.
+  std::chrono::seconds open_keep = std::chrono::days(7);  ///< See RetentionOptions.
   /// Full syncs that stay, by connector; for those that are not named `keep_others`. None: all stay.
   std::map<std::string, std::uint32_t> keep;
   std::optional<std::uint32_t> keep_others;

@@ -61,9 +61,9 @@ std::string Ago(std::int64_t seconds) {
   return std::to_string(seconds) + " seconds";
 }
 
-void PlanOpen(const std::vector<RetentionSync>& syncs, const RetentionOptions& options, Stamp now, std::vector<Retiring>* plan) {
-  if (options.open_keep_s <= 0) return;
-  const Stamp keep = static_cast<Stamp>(options.open_keep_s) * kSecond;
+void PlanOpen(const std::vector<RetentionSync>& syncs, std::int64_t open_keep_s, Stamp now, std::vector<Retiring>* plan) {
+  if (open_keep_s <= 0) return;
+  const Stamp keep = static_cast<Stamp>(open_keep_s) * kSecond;
   Pointers expired;
   for (const RetentionSync& sync : syncs) {
     if (sync.entry.state != SyncState::kOpen || sync.has_writer) continue;
@@ -77,7 +77,7 @@ void PlanOpen(const std::vector<RetentionSync>& syncs, const RetentionOptions& o
     return std::tie(first, a->entry.run.id) < std::tie(second, b->entry.run.id);
   });
   for (const RetentionSync* sync : expired) {
-    plan->push_back({sync->entry, "open", "unfinished, and nobody has written it for " + Ago(options.open_keep_s)});
+    plan->push_back({sync->entry, "open", "unfinished, and nobody has written it for " + Ago(open_keep_s)});
   }
 }
 
@@ -99,8 +99,7 @@ void PlanDiffs(Pointers diffs, std::vector<Retiring>* plan) {
 
 std::vector<Retiring> PlanRetention(const std::vector<RetentionSync>& syncs, const RetentionOptions& options, Stamp now) {
   std::vector<Retiring> plan;
-  PlanOpen(syncs, options, now, &plan);
-  if (options.expire_only) return plan;
+  PlanOpen(syncs, options.open_keep_s, now, &plan);
   Pointers diffs;
   Pointers parts;
   Pointers fulls;
@@ -141,12 +140,12 @@ Result<std::vector<RetentionSync>> SyncsOf(Store* store, std::string_view connec
   // Those that would be kept must be worth keeping; older ones are not opened for it.
   std::vector<RetentionSync*> fulls;
   for (RetentionSync& sync : syncs) {
-    if (IsFinished(sync.entry) && !IsDiff(sync.entry) && !IsPart(sync.entry) && !sync.has_writer) fulls.push_back(&sync);
+    if (IsFinished(sync.entry) && IsFullForRetention(sync.entry) && !sync.has_writer) fulls.push_back(&sync);
   }
   std::sort(fulls.begin(), fulls.end(), [](const RetentionSync* a, const RetentionSync* b) {
     return std::tie(a->entry.run.ended_at, a->entry.run.id) > std::tie(b->entry.run.ended_at, b->entry.run.id);
   });
-  if (options.expire_only || fulls.size() <= options.keep) return syncs;
+  if (fulls.size() <= options.keep) return syncs;
   std::size_t kept = 0;
   for (RetentionSync* sync : fulls) {
     if (kept >= std::max<std::size_t>(1, options.keep)) break;
@@ -173,14 +172,11 @@ Retired Describe(Store* store, Retiring retiring) {
   return retired;
 }
 
-}  // namespace
+Stamp Now(const Store& store) { return static_cast<Stamp>(store.options().clock->WallNow().time_since_epoch().count()); }
 
-Result<std::vector<Retired>> Retain(Store* store, std::string_view connector, const RetentionOptions& options, bool dry_run,
-                                    const Work& work) {
-  VELLUM_ASSIGN_OR_RETURN(const auto syncs, SyncsOf(store, connector, options));
-  const Stamp now = static_cast<Stamp>(store->options().clock->WallNow().time_since_epoch().count());
+Result<std::vector<Retired>> CarryOut(Store* store, std::vector<Retiring> plan, bool dry_run, const Work& work) {
   std::vector<Retired> done;
-  for (Retiring& retiring : PlanRetention(syncs, options, now)) {
+  for (Retiring& retiring : plan) {
     if (work.cancel != nullptr && work.cancel->load()) return Cancelled("retention was cancelled");
     Retired retired = Describe(store, std::move(retiring));
     if (!dry_run) {
@@ -194,6 +190,30 @@ Result<std::vector<Retired>> Retain(Store* store, std::string_view connector, co
   }
   if (!dry_run && !done.empty()) VELLUM_TRY(store->Sweep().error());
   return done;
+}
+
+}  // namespace
+
+bool IsFullForRetention(const SyncEntry& entry) { return !IsDiff(entry) && !IsPart(entry); }
+
+Result<std::vector<Retired>> Retain(Store* store, std::string_view connector, const RetentionOptions& options, bool dry_run,
+                                    const Work& work) {
+  VELLUM_ASSIGN_OR_RETURN(const auto syncs, SyncsOf(store, connector, options));
+  return CarryOut(store, PlanRetention(syncs, options, Now(*store)), dry_run, work);
+}
+
+Result<std::vector<Retired>> ExpireOpen(Store* store, std::int64_t open_keep_s, const Work& work) {
+  VELLUM_ASSIGN_OR_RETURN(auto all, store->List());
+  std::vector<RetentionSync> open;
+  for (SyncEntry& entry : all) {
+    if (entry.state != SyncState::kOpen) continue;
+    RetentionSync sync{std::move(entry)};
+    VELLUM_ASSIGN_OR_RETURN(sync.has_writer, store->HasWriter(sync.entry));
+    open.push_back(std::move(sync));
+  }
+  std::vector<Retiring> plan;
+  PlanOpen(open, open_keep_s, Now(*store), &plan);
+  return CarryOut(store, std::move(plan), /*dry_run=*/false, work);
 }
 
 }  // namespace vellum::sync

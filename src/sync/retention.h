@@ -13,7 +13,6 @@ namespace vellum::sync {
 struct RetentionOptions {
   std::uint32_t keep = 2;                      ///< Finished full syncs that stay; the newest one stays whatever this says.
   std::int64_t open_keep_s = 7 * 24 * 3600;    ///< Unfinished ones that nobody writes go after so long. 0: never.
-  bool expire_only = false;                    ///< Look only at unfinished ones.
 };
 
 /// A sync of the connector as retention sees it.
@@ -51,5 +50,11 @@ struct Retired {
 /// it was looked at stays. Cancelled between syncs: what was deleted so far stays deleted.
 Result<std::vector<Retired>> Retain(Store* store, std::string_view connector, const RetentionOptions& options, bool dry_run,
                                     const Work& work = {});
+
+/// Only the first rule, for all connectors.
+Result<std::vector<Retired>> ExpireOpen(Store* store, std::int64_t open_keep_s, const Work& work = {});
+
+/// Whether a type counts as full here: neither a part of something nor a diff.
+bool IsFullForRetention(const SyncEntry& entry);
 
 }  // namespace vellum::sync

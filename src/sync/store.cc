@@ -420,10 +420,14 @@ Status Store::CommitSwitch(Catalog::Change change, const GenerationId& id, const
       const auto found = Find(each.entry.run.id);
       if (!found.ok()) return committed;
       const std::optional<SyncEntry>& entry = *found;
-      const bool applied = entry && std::any_of(entry->history.begin(), entry->history.end(), [&](const HistoryEntry& have) {
+      const bool applied = entry && entry->mod_revision != each.entry.mod_revision && std::any_of(entry->history.begin(), entry->history.end(), [&](const HistoryEntry& have) {
                              return have.generation == id;
                            });
       if (!applied || (each.in_place_of.empty() && entry->generation() != id)) return committed;
+    }
+    for (const SyncEntry& each : removed) {
+      const auto found = Find(each.run.id);
+      if (!found.ok() || found->has_value()) return committed;
     }
   }
   for (const Switch& each : switches) metrics_->Switched(each.operation);

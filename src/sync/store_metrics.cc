@@ -37,6 +37,12 @@ StoreMetrics::StoreMetrics(Metrics* metrics)
       last_success_(metrics_->AddGauge("vellum_sync_keeper_last_success_seconds",
                                        "When the keeper last did all of its tasks without a failure, in seconds since 1970.")),
       pass_seconds_(metrics_->AddHistogram("vellum_sync_keeper_pass_seconds", "What a pass of the keeper takes.", Seconds())) {
+  Surveyed({});
+  for (const char* rule : {"open", "diff", "partial", "full"}) RetiredCounter(rule);
+  for (const char* operation : {"import", "write", "merge", "fold", "replace", "rollback", "rewrite", "repair"}) {
+    SwitchCounter(operation);
+    if (std::string_view(operation) != "rollback") MadeShape(operation);
+  }
   for (const char* task : {"sweep", "expire", "rollup", "retain", "rewrite", "survey"}) {
     for (const char* result : {"ok", "failed"}) {
       metrics_->AddCounter("vellum_sync_keeper_tasks_total", "Tasks that the keeper ended, by outcome.",
@@ -79,20 +85,29 @@ void StoreMetrics::OpenGenerations(std::size_t generations, std::size_t files) {
 }
 
 void StoreMetrics::Switched(const std::string& operation) {
-  metrics_->AddCounter("vellum_sync_switches_total", "Times that a sync was pointed at a generation, by the operation.",
-                       {{"operation", operation}})
-      .Increment();
+  SwitchCounter(operation).Increment();
+}
+
+Counter& StoreMetrics::SwitchCounter(const std::string& operation) {
+  return metrics_->AddCounter("vellum_sync_switches_total",
+                              "Times that a sync was pointed at a generation, by the operation.", {{"operation", operation}});
+}
+
+StoreMetrics::Shape StoreMetrics::MadeShape(const std::string& operation) {
+  const MetricLabels labels = {{"operation", operation}};
+  return {metrics_->AddCounter("vellum_sync_made_records_total",
+                               "Records of the generations that were made, by the operation.", labels),
+          metrics_->AddCounter("vellum_sync_made_bytes_total",
+                               "Bytes written for the generations that were made, by the operation.", labels),
+          metrics_->AddHistogram("vellum_sync_made_seconds", "What it takes to make a generation, by the operation.", Seconds(),
+                                 labels)};
 }
 
 void StoreMetrics::Made(const std::string& operation, std::uint64_t records, std::uint64_t bytes_written, double seconds) {
-  const MetricLabels labels = {{"operation", operation}};
-  metrics_->AddCounter("vellum_sync_made_records_total", "Records of the generations that were made, by the operation.", labels)
-      .Increment(static_cast<double>(records));
-  metrics_->AddCounter("vellum_sync_made_bytes_total", "Bytes written for the generations that were made, by the operation.",
-                       labels)
-      .Increment(static_cast<double>(bytes_written));
-  metrics_->AddHistogram("vellum_sync_made_seconds", "What it takes to make a generation, by the operation.", Seconds(), labels)
-      .Observe(seconds);
+  const Shape shape = MadeShape(operation);
+  shape.records.Increment(static_cast<double>(records));
+  shape.bytes.Increment(static_cast<double>(bytes_written));
+  shape.seconds.Observe(seconds);
 }
 
 void StoreMetrics::Swept(std::uint64_t generations, std::uint64_t directories, std::uint64_t bytes) {
@@ -102,9 +117,11 @@ void StoreMetrics::Swept(std::uint64_t generations, std::uint64_t directories, s
   swept_bytes_.Increment(static_cast<double>(bytes));
 }
 
-void StoreMetrics::Retired(const std::string& rule) {
-  metrics_->AddCounter("vellum_sync_retired_total", "Syncs that retention deleted, by the rule.", {{"rule", rule}}).Increment();
+Counter& StoreMetrics::RetiredCounter(const std::string& rule) {
+  return metrics_->AddCounter("vellum_sync_retired_total", "Syncs that retention deleted, by the rule.", {{"rule", rule}});
 }
+
+void StoreMetrics::Retired(const std::string& rule) { RetiredCounter(rule).Increment(); }
 
 void StoreMetrics::RolledUp(std::uint64_t syncs) {
   rollups_.Increment();

@@ -58,6 +58,15 @@ class StoreMetrics {
   void Limit(const std::string& name, double value);
 
  private:
+  struct Shape {
+    Counter& records;
+    Counter& bytes;
+    Histogram& seconds;
+  };
+  Counter& SwitchCounter(const std::string& operation);
+  Shape MadeShape(const std::string& operation);
+  Counter& RetiredCounter(const std::string& rule);
+
   const std::unique_ptr<Metrics> own_;
   Metrics* const metrics_;
   Gauge& open_generations_;

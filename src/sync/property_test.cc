@@ -8,6 +8,7 @@
 
 #include "base/test_dir.h"
 #include "base/test_random.h"
+#include "storage/fault_file_system.h"
 #include "sync/memory_catalog.h"
 #include "sync/operations.h"
 #include "sync/test_model.h"
@@ -84,6 +85,7 @@ class Life {
     options.file_bytes = std::uint64_t{1} << (11 + random_() % 14);
     options.open_files_max = random_() % 2 ? 1 : 512;
     options.history_max = 3;
+    options.files = storage::FaultFileSystem::Create()->file_system();  // waits for no disk
     return options;
   }
 
@@ -241,6 +243,7 @@ TEST(SyncProperty, AnySplitOfTheWorkGivesTheSameDigestAndIndexes) {
           options.data_dir = dir.path();
           options.threads = threads;
           options.memory_bytes = memory_bytes;
+          options.files = storage::FaultFileSystem::Create()->file_system();
           options.file_bytes = 1u << (12 + random() % 14);
           auto store = Store::Open(options, &catalog);
           ASSERT_TRUE(store.ok()) << store.error().ToString();

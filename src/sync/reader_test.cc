@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "base/test_dir.h"
+#include "storage/fault_file_system.h"
 #include "sync/codec.h"
 #include "sync/memory_catalog.h"
 #include "sync/operations.h"
@@ -99,6 +100,7 @@ TEST(SyncReaders, NeverSeeAMixtureWhateverSwitches) {
   options.history_max = 2;     // generations go soon
   options.open_files_max = 4;  // and leave the cache before they are let go
   options.file_bytes = 2048;
+  options.files = storage::FaultFileSystem::Create()->file_system();  // waits for no disk
   auto store = Store::Open(options, &catalog);
   ASSERT_TRUE(store.ok()) << store.error().ToString();
   options.data_dir = other_dir.path();

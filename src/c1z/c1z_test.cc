@@ -248,6 +248,47 @@ TEST_F(C1z, WhatV1CannotHoldFailsBeforeWriting) {
   EXPECT_EQ(std::distance(fs::directory_iterator(dir_), fs::directory_iterator()), 1);  // only the store
 }
 
+TEST_F(C1z, WhatV1WouldReadBackAsAnotherRecordFailsToo) {
+  const auto put = [&](const std::string& id, const sync::RecordView& record) {
+    sync::SyncRun run;
+    run.id = id;
+    run.type = "full";
+    const auto writer = *sync::SyncWriter::Begin(store_.get(), run, "test");
+    EXPECT_TRUE(writer->Put(record).ok());
+    EXPECT_TRUE(writer->Seal(1, "seal").ok());
+  };
+  sync::RecordView entitlement;
+  entitlement.type = RecordType::kEntitlement;
+  entitlement.type_id = "group";
+  entitlement.resource_id = "a";
+  entitlement.id = "member";
+  entitlement.data = "\x0A\x0C\x0A\x0A\x0A\x05group\x12\x01" "b";  // its resource is group b
+  put("moved", entitlement);
+  sync::RecordView grant;
+  grant.type = RecordType::kGrant;
+  grant.type_id = "group";
+  grant.resource_id = "a";
+  grant.entitlement_id = "member";
+  grant.principal_type_id = "user";
+  grant.principal_id = "u";
+  grant.data = "\x1A\xFF";
+  put("no message", grant);
+  grant.data = {};
+  grant.discovered_at = 1792890000'000000000;  // 01:00 UTC on 25 October 2026: clocks in Paris show 02:00, twice
+  put("twice", grant);
+  const std::string out = dir_ + "/out.c1z";
+  for (const char* id : {"moved", "no message"}) {
+    const auto exported = ExportFile(*store_, {id}, out, {}, {});
+    ASSERT_EQ(exported.error().code(), Code::kFailedPrecondition) << id;
+    EXPECT_NE(exported.error().message().find("1 records would be read back as others"), std::string::npos);
+    EXPECT_FALSE(fs::exists(out));
+  }
+  WriteOptions options;
+  options.zone = *Zone::Parse("Europe/Paris");
+  EXPECT_EQ(ExportFile(*store_, {"twice"}, out, options, {}).error().code(), Code::kFailedPrecondition);
+  EXPECT_TRUE(ExportFile(*store_, {"twice", "twice"}, out, {}, {}).ok());
+}
+
 TEST_F(C1z, ExistingSyncsAreRefusedUnlessReplaced) {
   const std::string id = ImportOne("multi-full-2.v1.c1z");
   EXPECT_TRUE(Import(Fixture("multi-full-2.v1.c1z"))->front().unchanged);

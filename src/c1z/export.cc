@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "c1z/transfer.h"
+#include "c1z/v1_rows.h"
 #include "sync/codec.h"
 
 namespace vellum::c1z {
@@ -28,15 +29,33 @@ Status ForEachRecord(const Generation& generation, RecordType type,
 
 std::uint64_t HashOf(const std::string& id) { return XXH3_64bits(id.data(), id.size()); }
 
-/// The ids that v1 would use for more than one record of a type: hashes first (eight bytes a record), and a second pass only
+/// Whether a v1 file's reader would make the same record of it: some of what a record says v1 has in two places.
+bool ReadsBack(const RecordView& record, const Zone& zone) {
+  // An hour that a zone's clocks show twice is lost.
+  if (!zone.IsUtc() && zone.ToStamp(zone.FromStamp(record.discovered_at)) != record.discovered_at) return false;
+  const auto message = ReadMessageIdentity(record.type, record.data);
+  if (!message) return false;
+  if (record.type == RecordType::kEntitlement && !message->type_id.empty() && !message->resource_id.empty()) {
+    return message->type_id == record.type_id && message->resource_id == record.resource_id;
+  }
+  return record.type != RecordType::kGrant || !record.expansion.empty() ||
+         record.data.find(kExpandable) == std::string_view::npos;
+}
+
+/// What v1 cannot hold of a sync: ids that it would use for more than one record of a type: hashes first (eight bytes a record), and a second pass only
 /// over what they suspect.
-class Collisions {
+class Unfit {
  public:
+  explicit Unfit(const Zone* zone) : zone_(zone) {}
+
   Status Check(const Generation& generation, RecordType type) {
     std::vector<std::uint64_t> hashes;
     hashes.reserve(generation.info().records(type));
-    VELLUM_TRY(ForEachRecord(generation, type, [&hashes](const RecordView& record) {
+    VELLUM_TRY(ForEachRecord(generation, type, [&](const RecordView& record) {
       hashes.push_back(HashOf(V1ExternalId(record)));
+      if (!ReadsBack(record, *zone_) && ++altered_ <= kNamedCollisions) {
+        altered_named_.push_back(TableName(type) + " " + Printable(V1ExternalId(record)));
+      }
       return Status();
     }));
     std::sort(hashes.begin(), hashes.end());
@@ -55,24 +74,40 @@ class Collisions {
       if (records < 2) continue;
       count_ += records;
       if (named_.size() < kNamedCollisions) {
-        named_.push_back(std::string(sync::FindBucket(static_cast<std::uint8_t>(sync::RecordBucket(type)))->name) + " " +
-                         Printable(id) + " (" + std::to_string(records) + " times)");
+        named_.push_back(TableName(type) + " " + Printable(id) + " (" + std::to_string(records) + " times)");
       }
     }
     return {};
   }
 
   Status Verdict(std::string_view sync_id) const {
-    if (count_ == 0) return {};
-    std::string text = "sync " + Printable(sync_id) + " cannot be written as v1, which keeps records by id alone: " +
-                       std::to_string(count_) + " records share an id with another. ";
-    for (std::size_t i = 0; i < named_.size(); ++i) text += (i == 0 ? "" : ", ") + named_[i];
-    return FailedPrecondition(text);
+    const std::string cannot = "sync " + Printable(sync_id) + " cannot be written as v1";
+    if (count_ > 0) {
+      return FailedPrecondition(cannot + ", which keeps records by id alone: " + std::to_string(count_) +
+                                " records share an id with another. " + Joined(named_));
+    }
+    if (altered_ == 0) return {};
+    return FailedPrecondition(cannot + ": " + std::to_string(altered_) +
+                              " records would be read back as others (a message that is not protobuf, names another "
+                              "resource or holds the expansion, or a stamp in the hour that " + zone_->name() +
+                              " has twice). " + Joined(altered_named_));
   }
 
  private:
+  static std::string TableName(RecordType type) {
+    return std::string(sync::FindBucket(static_cast<std::uint8_t>(sync::RecordBucket(type)))->name);
+  }
+  static std::string Joined(const std::vector<std::string>& names) {
+    std::string text;
+    for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+    return text;
+  }
+
+  const Zone* const zone_;
   std::uint64_t count_ = 0;
   std::vector<std::string> named_;
+  std::uint64_t altered_ = 0;
+  std::vector<std::string> altered_named_;
 };
 
 struct Exported {
@@ -86,13 +121,15 @@ Result<ExportReport> ExportFile(const sync::Store& store, const std::vector<std:
                                 const WriteOptions& options, const sync::Work& work) {
   std::vector<Exported> exports;
   for (const std::string& id : sync_ids) {
+    const auto named_before = [&id](const Exported& each) { return each.entry.run.id == id; };
+    if (std::any_of(exports.begin(), exports.end(), named_before)) continue;
     VELLUM_ASSIGN_OR_RETURN(sync::SyncEntry entry, store.Get(id));
     VELLUM_ASSIGN_OR_RETURN(auto generation, store.OpenSync(id));
-    Collisions collisions;
+    Unfit unfit(&options.zone);
     for (int type = 0; type < sync::kRecordTypes; ++type) {
-      VELLUM_TRY(collisions.Check(*generation, static_cast<RecordType>(type)));
+      VELLUM_TRY(unfit.Check(*generation, static_cast<RecordType>(type)));
     }
-    VELLUM_TRY(collisions.Verdict(id));
+    VELLUM_TRY(unfit.Verdict(id));
     exports.push_back({std::move(entry), std::move(generation)});
   }
   VELLUM_ASSIGN_OR_RETURN(const auto writer, V1Writer::Create(path, options));

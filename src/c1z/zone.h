@@ -27,6 +27,7 @@ class Zone {
   std::string FromStamp(sync::Stamp stamp) const;
 
   const std::string& name() const { return name_; }
+  bool IsUtc() const { return impl_ == nullptr; }
 
  private:
   struct Impl;

@@ -300,6 +300,30 @@ RecordView StoredRecord::view() const {
   return record;
 }
 
+namespace {
+
+/// Past one escaped part, without unescaping it. False unless it ends.
+bool SkipPart(std::string_view* rest) {
+  for (std::size_t at = 0;;) {
+    const auto zero = rest->find('\0', at);
+    if (zero == std::string_view::npos || zero + 1 >= rest->size()) return false;
+    at = zero + 2;
+    if ((*rest)[zero + 1] == '\x01') {
+      rest->remove_prefix(at);
+      return true;
+    }
+  }
+}
+
+/// The principal's part of a grant's identity, still escaped; empty for bytes that are no identity.
+std::string_view PrincipalPart(std::string_view identity) {
+  if (!SkipPart(&identity) || !SkipPart(&identity) || identity.empty()) return {};
+  identity.remove_prefix(1);
+  return SkipPart(&identity) ? identity : std::string_view();
+}
+
+}  // namespace
+
 Status ForEachIndexKey(std::string_view record_key, std::string_view value, const EmitIndexKey& emit) {
   VELLUM_ASSIGN_OR_RETURN(const ValueView parsed, ParseValue(value));
   const BucketInfo* const info = record_key.empty() ? nullptr : FindBucket(static_cast<std::uint8_t>(record_key[0]));
@@ -336,10 +360,8 @@ Status ForEachIndexKey(std::string_view record_key, std::string_view value, cons
     }
     case Bucket::kGrant: {
       // The principal is the last two parts; they are copied as they are, still escaped.
-      ByteReader reader(identity);
-      IdentityParts parts;
-      if (!ReadEntitlementIdentity(&reader, &parts)) return BadKey(record_key);
-      const std::string_view principal = reader.rest();
+      const std::string_view principal = PrincipalPart(identity);
+      if (principal.empty()) return BadKey(record_key);
       start(Bucket::kGrantByPrincipal);
       key.append(principal);
       key.append(identity.substr(0, identity.size() - principal.size()));

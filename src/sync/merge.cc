@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <future>
-#include <limits>
 #include <mutex>
 
 #include "sync/codec.h"
 #include "sync/run_sorter.h"
+#include "sync/tournament.h"
 
 namespace vellum::sync {
 namespace {
@@ -144,57 +144,47 @@ Status WriteIndexes(std::vector<std::unique_ptr<IndexCollector>>* collectors, co
 /// Several sources of one bucket side by side: shows, key by key, which sources have the key.
 class SideBySide {
  public:
-  explicit SideBySide(std::vector<std::unique_ptr<TableCursor>> cursors) : cursors_(std::move(cursors)) {
-    for (std::size_t rank = 0; rank < cursors_.size(); ++rank) Enter(rank);
+  explicit SideBySide(std::vector<std::unique_ptr<TableCursor>> cursors)
+      : cursors_(std::move(cursors)), order_(&cursors_, Tournament::Ties::kEarlierFirst) {
+    for (std::size_t rank = 0; rank < cursors_.size(); ++rank) NoteEnd(rank);
+    order_.Restart();
     Gather();
   }
 
   /// Ranks that stand on the present key, ascending. Empty at the end.
   const std::vector<std::size_t>& ranks() const { return at_; }
-  std::string_view key() const { return cursors_[at_.front()]->key(); }
+  std::string_view key() const { return order_.key(at_.front()); }
   std::string_view value(std::size_t rank) const { return cursors_[rank]->value(); }
 
   void Next() {
     for (const std::size_t rank : at_) {
       cursors_[rank]->Next();
-      Enter(rank);
+      NoteEnd(rank);
+      order_.Moved(rank);
     }
     Gather();
   }
   const Status& status() const { return status_; }
 
  private:
-  struct Later {
-    const std::vector<std::unique_ptr<TableCursor>>* cursors;
-    bool operator()(std::size_t a, std::size_t b) const {
-      const int order = (*cursors)[a]->key().compare((*cursors)[b]->key());
-      return order != 0 ? order > 0 : a > b;
-    }
-  };
-
-  void Enter(std::size_t rank) {
-    if (!cursors_[rank]) return;
-    if (cursors_[rank]->valid()) {
-      heap_.push_back(rank);
-      std::push_heap(heap_.begin(), heap_.end(), Later{&cursors_});
-    } else if (status_.ok()) {
-      status_ = cursors_[rank]->status();
-    }
+  void NoteEnd(std::size_t rank) {
+    if (cursors_[rank] && !cursors_[rank]->valid() && status_.ok()) status_ = cursors_[rank]->status();
   }
 
   void Gather() {
     at_.clear();
-    if (!status_.ok()) return;
-    while (!heap_.empty() &&
-           (at_.empty() || cursors_[heap_.front()]->key() == cursors_[at_.front()]->key())) {
-      std::pop_heap(heap_.begin(), heap_.end(), Later{&cursors_});
-      at_.push_back(heap_.back());
-      heap_.pop_back();
+    if (!status_.ok() || order_.winner() == Tournament::kNone) return;
+    at_.push_back(order_.winner());
+    if (!order_.tied()) return;
+    const std::string_view key = order_.key(at_.front());
+    for (std::size_t rank = at_.front(); rank != Tournament::kNone && order_.key(rank) == key; rank = order_.winner()) {
+      if (rank != at_.front()) at_.push_back(rank);
+      order_.LeaveOut(rank);
     }
   }
 
   const std::vector<std::unique_ptr<TableCursor>> cursors_;
-  std::vector<std::size_t> heap_;
+  Tournament order_;
   std::vector<std::size_t> at_;
   Status status_;
 };

@@ -1,94 +1,13 @@
 #include "sync/run_sorter.h"
 
-#include <algorithm>
-#include <cstring>
 #include <future>
 #include <limits>
 
+#include "sync/memory_run.h"
+#include "sync/tournament.h"
+
 namespace vellum::sync {
 namespace {
-
-/// One run in memory: bytes in blocks, and what is needed to sort them.
-class MemoryRun {
- public:
-  /// What an entry costs beside its bytes.
-  static constexpr std::size_t kEntryOverhead = 32;
-
-  void Add(std::string_view key, std::string_view value) {
-    char* const bytes = Allocate(key.size() + value.size());
-    std::memcpy(bytes, key.data(), key.size());
-    if (!value.empty()) std::memcpy(bytes + key.size(), value.data(), value.size());
-    entries_.push_back({Prefix(key), bytes, static_cast<std::uint32_t>(key.size()),
-                        static_cast<std::uint32_t>(value.size()), static_cast<std::uint32_t>(entries_.size())});
-  }
-
-  /// Sorts by key and drops all but the last put of each.
-  void Sort() {
-    std::sort(entries_.begin(), entries_.end(), [](const Entry& a, const Entry& b) {
-      const int order = a.Compare(b);
-      return order != 0 ? order < 0 : a.sequence > b.sequence;
-    });
-    entries_.erase(std::unique(entries_.begin(), entries_.end(),
-                               [](const Entry& a, const Entry& b) { return a.Compare(b) == 0; }),
-                   entries_.end());
-  }
-
-  std::size_t size() const { return entries_.size(); }
-  std::size_t bytes() const { return bytes_ + entries_.size() * kEntryOverhead; }
-  std::string_view key(std::size_t i) const { return entries_[i].key(); }
-  std::string_view value(std::size_t i) const { return entries_[i].value(); }
-
-  std::size_t LowerBound(std::string_view key) const {
-    const auto at = std::lower_bound(entries_.begin(), entries_.end(), key,
-                                     [](const Entry& entry, std::string_view wanted) { return entry.key() < wanted; });
-    return static_cast<std::size_t>(at - entries_.begin());
-  }
-
- private:
-  struct Entry {
-    std::uint64_t prefix;  ///< First bytes of the key behind its bucket byte: decides most comparisons.
-    const char* bytes;
-    std::uint32_t key_size;
-    std::uint32_t value_size;
-    std::uint32_t sequence;
-
-    std::string_view key() const { return {bytes, key_size}; }
-    std::string_view value() const { return {bytes + key_size, value_size}; }
-    int Compare(const Entry& other) const {
-      if (prefix != other.prefix) return prefix < other.prefix ? -1 : 1;
-      return key().compare(other.key());
-    }
-  };
-
-  static std::uint64_t Prefix(std::string_view key) {
-    std::uint64_t prefix = 0;
-    for (std::size_t i = 0; i < 8; ++i) {
-      prefix = (prefix << 8) | (i < key.size() ? static_cast<std::uint8_t>(key[i]) : 0u);
-    }
-    return prefix;
-  }
-
-  char* Allocate(std::size_t size) {
-    bytes_ += size;
-    if (size > left_) {
-      const std::size_t block = std::max(size, kBlockBytes);
-      blocks_.push_back(std::make_unique_for_overwrite<char[]>(block));
-      at_ = blocks_.back().get();
-      left_ = block;
-    }
-    char* const bytes = at_;
-    at_ += size;
-    left_ -= size;
-    return bytes;
-  }
-
-  static constexpr std::size_t kBlockBytes = 1u << 20;
-  std::vector<std::unique_ptr<char[]>> blocks_;
-  char* at_ = nullptr;
-  std::size_t left_ = 0;
-  std::size_t bytes_ = 0;
-  std::vector<Entry> entries_;
-};
 
 class MemoryCursor final : public storage::TableCursor {
  public:
@@ -108,68 +27,51 @@ class MemoryCursor final : public storage::TableCursor {
 /// Smallest key first; of equal keys the latest run's is shown and the others are skipped.
 class MergingCursor final : public storage::TableCursor {
  public:
-  explicit MergingCursor(std::vector<std::unique_ptr<storage::TableCursor>> runs) : runs_(std::move(runs)) {}
+  explicit MergingCursor(std::vector<std::unique_ptr<storage::TableCursor>> runs)
+      : runs_(std::move(runs)), order_(&runs_, Tournament::Ties::kLaterFirst) {}
 
   void Seek(std::string_view key) override {
-    heap_.clear();
     status_ = Status();
     for (std::size_t rank = 0; rank < runs_.size(); ++rank) {
       runs_[rank]->Seek(key);
-      if (StandsOnRecord(rank)) heap_.push_back(rank);
+      NoteEnd(rank);
     }
-    std::make_heap(heap_.begin(), heap_.end(), Later{&runs_});
-    TakeFirst();
+    order_.Restart();
+    current_ = order_.winner();
   }
 
   void Next() override {
-    // The others that stand on the same key lose.
-    while (!heap_.empty() && runs_[heap_.front()]->key() == runs_[current_]->key()) Advance(PopHeap());
+    if (order_.tied()) {
+      // The others that stand on the same key lose. The key is that of a cursor that stands still meanwhile.
+      const std::string_view key = order_.key(current_);
+      order_.LeaveOut(current_);
+      for (std::size_t rank = order_.winner(); rank != Tournament::kNone && order_.key(rank) == key; rank = order_.winner()) {
+        Advance(rank);
+      }
+    }
     Advance(current_);
-    TakeFirst();
+    current_ = order_.winner();
   }
 
-  bool valid() const override { return current_ != kNone && status_.ok(); }
-  std::string_view key() const override { return runs_[current_]->key(); }
+  bool valid() const override { return current_ != Tournament::kNone && status_.ok(); }
+  std::string_view key() const override { return order_.key(current_); }
   std::string_view value() const override { return runs_[current_]->value(); }
   Status status() const override { return status_; }
 
  private:
-  static constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
-
-  struct Later {
-    const std::vector<std::unique_ptr<storage::TableCursor>>* runs;
-    bool operator()(std::size_t a, std::size_t b) const {
-      const int order = (*runs)[a]->key().compare((*runs)[b]->key());
-      return order != 0 ? order > 0 : a < b;
-    }
-  };
-
-  /// False at the end of a run, and when it failed: then the whole merge ends with its error.
-  bool StandsOnRecord(std::size_t rank) {
-    if (runs_[rank]->valid()) return true;
-    if (status_.ok()) status_ = runs_[rank]->status();
-    return false;
-  }
-
-  std::size_t PopHeap() {
-    std::pop_heap(heap_.begin(), heap_.end(), Later{&runs_});
-    const std::size_t rank = heap_.back();
-    heap_.pop_back();
-    return rank;
-  }
-
   void Advance(std::size_t rank) {
     runs_[rank]->Next();
-    if (!StandsOnRecord(rank)) return;
-    heap_.push_back(rank);
-    std::push_heap(heap_.begin(), heap_.end(), Later{&runs_});
+    NoteEnd(rank);
+    order_.Moved(rank);
+  }
+  /// A run that ends because it failed ends the whole merge with its error.
+  void NoteEnd(std::size_t rank) {
+    if (!runs_[rank]->valid() && status_.ok()) status_ = runs_[rank]->status();
   }
 
-  void TakeFirst() { current_ = heap_.empty() ? kNone : PopHeap(); }
-
   const std::vector<std::unique_ptr<storage::TableCursor>> runs_;
-  std::vector<std::size_t> heap_;  ///< Of runs that stand on a record, but for current_.
-  std::size_t current_ = kNone;
+  Tournament order_;
+  std::size_t current_ = Tournament::kNone;
   Status status_;
 };
 

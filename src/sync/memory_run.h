@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+namespace vellum::sync {
+
+/// Keys and values in memory, to be sorted once: bytes in blocks, and what is needed to sort them. Not thread-safe.
+class MemoryRun {
+ public:
+  /// What an entry costs beside its bytes.
+  static constexpr std::size_t kEntryOverhead = 32;
+
+  void Add(std::string_view key, std::string_view value);
+  /// Sorts by key and drops all but the last put of each.
+  void Sort();
+
+  std::size_t size() const { return entries_.size(); }
+  std::size_t bytes() const { return bytes_ + entries_.size() * kEntryOverhead; }
+  std::string_view key(std::size_t i) const { return entries_[i].key(); }
+  std::string_view value(std::size_t i) const { return entries_[i].value(); }
+  /// After Sort: the first entry whose key is not below `key`.
+  std::size_t LowerBound(std::string_view key) const;
+
+ private:
+  struct Entry {
+    /// The eight bytes of the key that are being looked at: comparing keys costs little while it decides.
+    std::uint64_t word;
+    const char* bytes;
+    std::uint32_t key_size;
+    std::uint32_t value_size;
+    std::uint32_t sequence;
+
+    std::string_view key() const { return {bytes, key_size}; }
+    std::string_view value() const { return {bytes + key_size, value_size}; }
+    /// Fills `word`; bytes behind the end count as zero.
+    void Load(std::size_t depth);
+    /// How much of the key there is from `depth` on; nine: more than a word.
+    std::size_t Left(std::size_t depth) const;
+  };
+
+  static void SortFrom(Entry* first, Entry* last, std::size_t depth);
+  char* Allocate(std::size_t size);
+
+  static constexpr std::size_t kBlockBytes = 1u << 20;
+  std::vector<std::unique_ptr<char[]>> blocks_;
+  char* at_ = nullptr;
+  std::size_t left_ = 0;
+  std::size_t bytes_ = 0;
+  std::vector<Entry> entries_;
+};
+
+}  // namespace vellum::sync

@@ -23,28 +23,44 @@ struct StateFree {
   void operator()(XXH3_state_t* state) const { XXH3_freeState(state); }
 };
 
-Sum128 HashRecord(std::uint8_t bucket, std::string_view key, std::string_view value) {
-  char head[5] = {static_cast<char>(bucket)};
-  const auto size = static_cast<std::uint32_t>(key.size());
-  for (int i = 0; i < 4; ++i) head[1 + i] = static_cast<char>(size >> (24 - 8 * i));
+/// What stands before a record's key where it is hashed.
+constexpr std::size_t kHeadBytes = 5;
+void FillHead(char* head, std::uint8_t bucket, std::size_t key_size) {
+  head[0] = static_cast<char>(bucket);
+  for (int i = 0; i < 4; ++i) head[1 + i] = static_cast<char>(static_cast<std::uint32_t>(key_size) >> (24 - 8 * i));
+}
+
+Sum128 HashLarge(std::string_view head, std::string_view key, std::string_view value) {
+  const std::unique_ptr<XXH3_state_t, StateFree> state(XXH3_createState());
+  XXH3_128bits_reset(state.get());
+  for (const std::string_view part : {head, key, value}) XXH3_128bits_update(state.get(), part.data(), part.size());
+  const XXH128_hash_t hash = XXH3_128bits_digest(state.get());
+  return {hash.high64, hash.low64};
+}
+
+struct RecordHashes {
+  Sum128 stamped;
+  Sum128 unstamped;
+};
+
+RecordHashes HashRecord(std::uint8_t bucket, std::string_view key, std::string_view value) {
   // One buffer for what is usual; the streaming form for large records.
   char buffer[2048];
-  const std::size_t total = sizeof head + key.size() + value.size();
-  XXH128_hash_t hash;
-  if (total <= sizeof buffer) {
-    std::memcpy(buffer, head, sizeof head);
-    std::memcpy(buffer + sizeof head, key.data(), key.size());
-    if (!value.empty()) std::memcpy(buffer + sizeof head + key.size(), value.data(), value.size());
-    hash = XXH3_128bits(buffer, total);
-  } else {
-    const std::unique_ptr<XXH3_state_t, StateFree> state(XXH3_createState());
-    XXH3_128bits_reset(state.get());
-    XXH3_128bits_update(state.get(), head, sizeof head);
-    XXH3_128bits_update(state.get(), key.data(), key.size());
-    XXH3_128bits_update(state.get(), value.data(), value.size());
-    hash = XXH3_128bits_digest(state.get());
+  const std::size_t stamp = std::min(kStampBytes, value.size());
+  const std::size_t front = kHeadBytes + key.size();
+  if (front + value.size() > sizeof buffer) {
+    FillHead(buffer, bucket, key.size());
+    const std::string_view head(buffer, kHeadBytes);
+    return {HashLarge(head, key, value), HashLarge(head, key, value.substr(stamp))};
   }
-  return {hash.high64, hash.low64};
+  FillHead(buffer, bucket, key.size());
+  std::memcpy(buffer + kHeadBytes, key.data(), key.size());
+  if (!value.empty()) std::memcpy(buffer + front, value.data(), value.size());
+  const XXH128_hash_t stamped = XXH3_128bits(buffer, front + value.size());
+  // The same without the stamp: head and key move over it.
+  std::memmove(buffer + stamp, buffer, front);
+  const XXH128_hash_t unstamped = XXH3_128bits(buffer + stamp, front + value.size() - stamp);
+  return {{stamped.high64, stamped.low64}, {unstamped.high64, unstamped.low64}};
 }
 
 v1::Sum128 ToProto(const Sum128& sum) {
@@ -69,9 +85,9 @@ void Totals::Add(const BucketInfo& bucket, std::string_view key, std::string_vie
   ++records;
   bytes += key.size() + value.size();
   if (bucket.index) return;
-  const auto byte = static_cast<std::uint8_t>(bucket.bucket);
-  digest.Add(HashRecord(byte, key, value));
-  digest_unstamped.Add(HashRecord(byte, key, value.substr(std::min(kStampBytes, value.size()))));
+  const RecordHashes hashes = HashRecord(static_cast<std::uint8_t>(bucket.bucket), key, value);
+  digest.Add(hashes.stamped);
+  digest_unstamped.Add(hashes.unstamped);
   const std::uint64_t stamp = ValueStamp(value);
   if (stamp == 0) return;
   stamp_min = stamp_min == 0 ? stamp : std::min(stamp_min, stamp);
@@ -82,9 +98,9 @@ void Totals::Subtract(const BucketInfo& bucket, std::string_view key, std::strin
   --records;
   bytes -= key.size() + value.size();
   if (bucket.index) return;
-  const auto byte = static_cast<std::uint8_t>(bucket.bucket);
-  digest.Subtract(HashRecord(byte, key, value));
-  digest_unstamped.Subtract(HashRecord(byte, key, value.substr(std::min(kStampBytes, value.size()))));
+  const RecordHashes hashes = HashRecord(static_cast<std::uint8_t>(bucket.bucket), key, value);
+  digest.Subtract(hashes.stamped);
+  digest_unstamped.Subtract(hashes.unstamped);
 }
 
 void Totals::Merge(const Totals& other) {

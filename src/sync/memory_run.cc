@@ -10,6 +10,8 @@ namespace {
 constexpr std::size_t kWordBytes = 8;
 /// So few are sorted by comparing whole keys.
 constexpr std::ptrdiff_t kFew = 12;
+/// How far ahead bytes are fetched while entries are walked.
+constexpr std::ptrdiff_t kAhead = 16;
 
 }  // namespace
 
@@ -46,10 +48,12 @@ void MemoryRun::SortFrom(Entry* first, Entry* last, std::size_t depth) {
                               .compare(b.key().substr(std::min<std::size_t>(depth, b.key_size)));
         return order != 0 ? order < 0 : a.sequence > b.sequence;
       });
+      for (Entry* each = first; each + 1 < last; ++each) repeated_ = repeated_ || each->key() == (each + 1)->key();
       return;
     }
     bool same = true;
     for (Entry* each = first; each != last; ++each) {
+      if (last - each > kAhead) __builtin_prefetch(each[kAhead].bytes + depth);
       each->Load(depth);
       same = same && each->word == first->word && each->Left(depth) > kWordBytes;
     }
@@ -68,13 +72,20 @@ void MemoryRun::SortFrom(Entry* first, Entry* last, std::size_t depth) {
     Entry* end = group + 1;
     const std::size_t left = group->Left(depth);
     while (end != last && end->word == group->word && end->Left(depth) == left) ++end;
-    if (left > kWordBytes && end - group > 1) SortFrom(group, end, depth + kWordBytes);
+    if (end - group > 1) {
+      if (left > kWordBytes) {
+        SortFrom(group, end, depth + kWordBytes);
+      } else {
+        repeated_ = true;
+      }
+    }
     group = end;
   }
 }
 
 void MemoryRun::Sort() {
   SortFrom(entries_.data(), entries_.data() + entries_.size(), 0);
+  if (!repeated_) return;
   entries_.erase(std::unique(entries_.begin(), entries_.end(),
                              [](const Entry& a, const Entry& b) { return a.key() == b.key(); }),
                  entries_.end());

@@ -22,6 +22,14 @@ class MemoryRun {
   std::size_t bytes() const { return bytes_ + entries_.size() * kEntryOverhead; }
   std::string_view key(std::size_t i) const { return entries_[i].key(); }
   std::string_view value(std::size_t i) const { return entries_[i].value(); }
+  /// Fetches the bytes of an entry that will be asked for soon: sorted entries lie anywhere in memory.
+  void Expect(std::size_t i) const {
+    if (i >= entries_.size()) return;
+    const Entry& entry = entries_[i];
+    for (std::size_t at = 0; at < entry.key_size + entry.value_size && at < kExpectedBytes; at += kLineBytes) {
+      __builtin_prefetch(entry.bytes + at);
+    }
+  }
   /// After Sort: the first entry whose key is not below `key`.
   std::size_t LowerBound(std::string_view key) const;
 
@@ -42,15 +50,18 @@ class MemoryRun {
     std::size_t Left(std::size_t depth) const;
   };
 
-  static void SortFrom(Entry* first, Entry* last, std::size_t depth);
+  void SortFrom(Entry* first, Entry* last, std::size_t depth);
   char* Allocate(std::size_t size);
 
   static constexpr std::size_t kBlockBytes = 1u << 20;
+  static constexpr std::size_t kLineBytes = 64;
+  static constexpr std::size_t kExpectedBytes = 512;
   std::vector<std::unique_ptr<char[]>> blocks_;
   char* at_ = nullptr;
   std::size_t left_ = 0;
   std::size_t bytes_ = 0;
   std::vector<Entry> entries_;
+  bool repeated_ = false;  ///< Sorting has seen a key twice.
 };
 
 }  // namespace vellum::sync

@@ -9,11 +9,14 @@
 namespace vellum::sync {
 namespace {
 
+/// How many entries ahead their bytes are fetched.
+constexpr std::size_t kAhead = 4;
+
 class MemoryCursor final : public storage::TableCursor {
  public:
   explicit MemoryCursor(std::unique_ptr<MemoryRun> run) : run_(std::move(run)) {}
   void Seek(std::string_view key) override { at_ = run_->LowerBound(key); }
-  void Next() override { ++at_; }
+  void Next() override { run_->Expect(++at_ + kAhead); }
   bool valid() const override { return at_ < run_->size(); }
   std::string_view key() const override { return run_->key(at_); }
   std::string_view value() const override { return run_->value(at_); }
@@ -98,7 +101,10 @@ struct RunSorter::Impl {
     storage::TableOptions table;
     table.bloom_filter = false;
     VELLUM_ASSIGN_OR_RETURN(const auto writer, storage::TableWriter::Create(path, table, files));
-    for (std::size_t i = 0; i < run->size(); ++i) VELLUM_TRY(writer->Put(run->key(i), run->value(i)));
+    for (std::size_t i = 0; i < run->size(); ++i) {
+      run->Expect(i + kAhead);
+      VELLUM_TRY(writer->Put(run->key(i), run->value(i)));
+    }
     return writer->Finish().error();
   }
 

@@ -22,6 +22,9 @@ namespace {
 rocksdb::Slice ToSlice(std::string_view bytes) { return {bytes.data(), bytes.size()}; }
 std::string_view ToView(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
 
+/// Enough for the disk to stream; a merge holds it once for each of its sources.
+constexpr std::size_t kScanReadAhead = 256u << 10;
+
 /// Generations keep no log of RocksDB's own: there is nothing in it that GENERATION does not say.
 class SilentLog final : public rocksdb::Logger {
  public:
@@ -150,7 +153,7 @@ class FileCursor final : public IteratorCursor {
   Status Open(const std::string& path) {
     VELLUM_TRY(FromEngine(reader_.Open(path)).WithContext("table file " + path));
     rocksdb::ReadOptions read;
-    read.readahead_size = 1u << 20;
+    read.readahead_size = kScanReadAhead;
     read.fill_cache = false;
     iterator_.reset(reader_.NewIterator(read));
     return {};
@@ -226,7 +229,7 @@ class DirectoryCursor final : public IteratorCursor {
     read.total_order_seek = true;
     if (scan) {
       read.fill_cache = false;
-      read.readahead_size = 1u << 20;
+      read.readahead_size = kScanReadAhead;
     }
     iterator_.reset(directory_->db()->NewIterator(read));
   }
@@ -312,6 +315,91 @@ Result<std::vector<std::vector<std::string>>> TableDirectory::Build(
   VELLUM_TRY(RemoveTree(files.get(), scratch));
   VELLUM_TRY(FromEngine(db->Close()).WithContext("directory " + path));
   return names;
+}
+
+namespace {
+
+/// What lies between two keys of one prefix that differ: eight bytes behind what they have in common, as a number. Cutting a
+/// range of keys is then a search over numbers, whatever the keys look like.
+class KeyWindow {
+ public:
+  KeyWindow(const std::string& smallest, const std::string& largest) {
+    std::size_t common = 0;
+    while (common < smallest.size() && common < largest.size() && smallest[common] == largest[common]) ++common;
+    common_ = smallest.substr(0, common);
+    first_ = At(smallest);
+    last_ = At(largest);
+  }
+  std::uint64_t first() const { return first_; }
+  std::uint64_t last() const { return last_; }
+  std::string KeyAt(std::uint64_t number) const {
+    std::string key = common_;
+    for (int shift = 56; shift >= 0; shift -= 8) key.push_back(static_cast<char>(number >> shift));
+    return key;
+  }
+
+ private:
+  std::uint64_t At(const std::string& key) const {
+    std::uint64_t number = 0;
+    for (std::size_t i = common_.size(); i < common_.size() + 8; ++i) {
+      number = number << 8 | (i < key.size() ? static_cast<std::uint8_t>(key[i]) : 0u);
+    }
+    return number;
+  }
+
+  std::string common_;
+  std::uint64_t first_ = 0;
+  std::uint64_t last_ = 0;
+};
+
+/// About how many bytes of the files lie between two keys.
+std::uint64_t BytesBetween(const std::vector<rocksdb::DB*>& databases, std::string_view from, std::string_view to) {
+  const rocksdb::Range range(ToSlice(from), ToSlice(to));
+  rocksdb::SizeApproximationOptions options;
+  options.include_memtables = false;
+  std::uint64_t bytes = 0;
+  for (rocksdb::DB* const db : databases) {
+    std::uint64_t each = 0;
+    if (db->GetApproximateSizes(options, db->DefaultColumnFamily(), &range, 1, &each).ok()) bytes += each;
+  }
+  return bytes;
+}
+
+}  // namespace
+
+std::vector<std::string> TableDirectory::Cuts(const std::vector<std::shared_ptr<const TableDirectory>>& directories,
+                                              std::string_view prefix, std::size_t parts) {
+  std::vector<rocksdb::DB*> databases;
+  std::string smallest;
+  std::string largest;
+  for (const auto& directory : directories) {
+    rocksdb::DB* const db = static_cast<const OpenDirectory&>(*directory).db();
+    databases.push_back(db);
+    std::vector<rocksdb::LiveFileMetaData> files;
+    db->GetLiveFilesMetaData(&files);
+    for (const auto& file : files) {
+      if (!std::string_view(file.smallestkey).starts_with(prefix)) continue;
+      if (smallest.empty() || file.smallestkey < smallest) smallest = file.smallestkey;
+      if (file.largestkey > largest) largest = file.largestkey;
+    }
+  }
+  std::vector<std::string> cuts;
+  if (smallest.empty() || parts < 2) return cuts;
+  const KeyWindow window(smallest, largest);
+  const std::uint64_t all = BytesBetween(databases, smallest, largest);
+  std::uint64_t low = window.first();
+  for (std::size_t part = 1; part < parts; ++part) {
+    const std::uint64_t wanted = all / parts * part;
+    std::uint64_t high = window.last();
+    constexpr int kStepsMax = 32;
+    for (int step = 0; step < kStepsMax && high - low > 1; ++step) {
+      const std::uint64_t middle = low + (high - low) / 2;
+      (BytesBetween(databases, smallest, window.KeyAt(middle)) < wanted ? low : high) = middle;
+    }
+    std::string cut = window.KeyAt(high);
+    if (cut > smallest && cut <= largest && (cuts.empty() || cut > cuts.back())) cuts.push_back(std::move(cut));
+  }
+  return cuts;
 }
 
 Result<std::shared_ptr<TableDirectory>> TableDirectory::Open(const std::string& path, const TableCache& cache,

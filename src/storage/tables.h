@@ -107,6 +107,10 @@ class TableDirectory : public std::enable_shared_from_this<TableDirectory> {
   /// Records in [lower, upper), positioned before the first: Seek first. An empty `upper` means no bound. `scan`: the whole
   /// range will be read, so read ahead and leave the cache alone.
   virtual std::unique_ptr<TableCursor> NewCursor(std::string_view lower, std::string_view upper, bool scan) const = 0;
+  /// Keys, ascending, that cut the records of several directories with a prefix into at most `parts` parts of about the same
+  /// number of bytes; fewer where nearly all keys begin alike. Cost: some look-ups in the files' indexes, no records.
+  static std::vector<std::string> Cuts(const std::vector<std::shared_ptr<const TableDirectory>>& directories,
+                                       std::string_view prefix, std::size_t parts);
   /// File descriptors that it holds.
   virtual std::size_t open_files() const = 0;
 };

@@ -24,6 +24,8 @@ class Derive : public testing::Test {
     MergeLimits limits;
     limits.scratch = Make(name + "-scratch");
     limits.file_bytes = 4096;  // many files
+    limits.part_records = 20;  // and parts
+    limits.threads = 3;
     limits.memory_bytes = 1 << 16;
     return limits;
   }

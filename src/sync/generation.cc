@@ -274,7 +274,7 @@ BucketWriter::~BucketWriter() = default;
 Status BucketWriter::EnsureOpen() {
   if (writer_) return {};
   path_ = directory_ + "/" + std::string(bucket_.name) + "-" + std::to_string(layer_) + "-" +
-          std::to_string(files_.size()) + ".sst";
+          std::to_string(part_) + "-" + std::to_string(files_.size()) + ".sst";
   VELLUM_ASSIGN_OR_RETURN(writer_, storage::TableWriter::Create(path_, {}, file_system_));
   return {};
 }

@@ -131,6 +131,8 @@ class BucketWriter {
   ~BucketWriter();
   /// Ascending keys, bucket byte included.
   Status Put(std::string_view key, std::string_view value);
+  /// Keeps its files apart from those of writers of the same bucket in the same directory. Before the first Put.
+  void set_part(std::uint32_t part) { part_ = part; }
   /// Overlays only.
   Status Delete(std::string_view key);
   Status Finish();
@@ -146,6 +148,7 @@ class BucketWriter {
   const std::uint32_t layer_;
   const std::uint64_t file_bytes_;
   const FileSystemPtr file_system_;
+  std::uint32_t part_ = 0;
   std::unique_ptr<storage::TableWriter> writer_;
   std::string path_;
   std::vector<NewFile> files_;

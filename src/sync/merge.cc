@@ -4,6 +4,7 @@
 #include <future>
 #include <mutex>
 
+#include "base/bytes.h"
 #include "sync/codec.h"
 #include "sync/run_sorter.h"
 #include "sync/tournament.h"
@@ -60,8 +61,10 @@ Status RunTasks(std::vector<std::function<Status()>> tasks, int threads) {
 /// that record buckets can be written at the same time.
 class IndexCollector {
  public:
-  IndexCollector(const MergeLimits& limits, Bucket records, std::size_t memory_bytes, bool principals)
-      : scratch_(limits.scratch), files_(limits.files), name_(FindBucket(static_cast<std::uint8_t>(records))->name),
+  IndexCollector(const MergeLimits& limits, Bucket records, std::size_t memory_bytes, bool principals,
+                 std::uint32_t part = 0)
+      : scratch_(limits.scratch), files_(limits.files),
+        name_(std::string(FindBucket(static_cast<std::uint8_t>(records))->name) + "-" + std::to_string(part)),
         memory_bytes_(memory_bytes), principals_(principals) {}
 
   /// Files the record's index keys. `value` goes with every key: empty, or a mark of the caller's.
@@ -79,7 +82,7 @@ class IndexCollector {
     auto& sorter = sorters_[bucket];
     if (!sorter) {
       sorter = std::make_unique<RunSorter>(RunSorter::Options{
-          scratch_, std::string(name_) + "-" + std::string(FindBucket(static_cast<std::uint8_t>(bucket))->name),
+          scratch_, name_ + "-" + std::string(FindBucket(static_cast<std::uint8_t>(bucket))->name),
           memory_bytes_, files_});
     }
     return sorter->Add(key, value);
@@ -90,7 +93,7 @@ class IndexCollector {
  private:
   const std::string scratch_;
   const FileSystemPtr files_;
-  const std::string_view name_;
+  const std::string name_;
   const std::size_t memory_bytes_;
   const bool principals_;
   std::map<Bucket, std::unique_ptr<RunSorter>> sorters_;
@@ -103,6 +106,14 @@ class Gathering {
     std::lock_guard<std::mutex> lock(mu_);
     for (NewFile& file : writer->TakeFiles()) derived_.files.push_back(std::move(file));
     derived_.totals[bucket].Merge(writer->totals());
+  }
+  void Count(RecordType type, const MergeCounts& counts) {
+    std::lock_guard<std::mutex> lock(mu_);
+    MergeCounts& all = derived_.stats[static_cast<std::size_t>(type)];
+    all.added += counts.added;
+    all.replaced += counts.replaced;
+    all.kept += counts.kept;
+    all.unchanged += counts.unchanged;
   }
   Derived& derived() { return derived_; }
 
@@ -192,6 +203,7 @@ class SideBySide {
 /// The rank whose record stays: strictly newest stamp, the earlier source on a tie.
 std::size_t Winner(const SideBySide& sources) {
   std::size_t winner = sources.ranks().front();
+  if (sources.ranks().size() == 1) return winner;
   Stamp newest = ValueStamp(sources.value(winner));
   for (const std::size_t rank : sources.ranks()) {
     const Stamp stamp = ValueStamp(sources.value(rank));
@@ -225,39 +237,82 @@ void Count(const SideBySide& sources, std::size_t winner, MergeCounts* counts) {
 
 using Generations = std::vector<std::shared_ptr<const Generation>>;
 
-std::vector<std::unique_ptr<TableCursor>> ScanAll(const Generations& sources, const BucketInfo& bucket) {
+/// A bucket, or the part of it between two keys, that one task writes.
+struct Part {
+  BucketInfo bucket;
+  std::uint32_t number = 0;
+  std::string lower;
+  std::string upper;
+};
+
+/// Large buckets are cut into parts, which several threads can write at once.
+std::vector<Part> PartsOf(const Generations& sources, const BucketInfo& bucket, const MergeLimits& limits) {
+  constexpr std::size_t kPartsPerThread = 2;  // so that threads end at about the same time
+  std::uint64_t records = 0;
+  std::vector<std::shared_ptr<const storage::TableDirectory>> directories;
+  for (const auto& source : sources) {
+    if (!source) continue;
+    const auto found = source->info().totals.find(bucket.bucket);
+    if (found == source->info().totals.end() || found->second.records == 0) continue;
+    records += found->second.records;
+    directories.push_back(source->tables().shared_from_this());
+  }
+  const std::string prefix = BucketPrefix(bucket.bucket);
+  const std::size_t wanted = std::min<std::size_t>(records / std::max<std::uint64_t>(1, limits.part_records) + 1,
+                                                   static_cast<std::size_t>(limits.threads) * kPartsPerThread);
+  std::vector<std::string> cuts;
+  if (limits.threads > 1 && bucket.merged) cuts = storage::TableDirectory::Cuts(directories, prefix, wanted);
+  std::vector<Part> parts;
+  std::string lower = prefix;
+  for (std::string& cut : cuts) {
+    parts.push_back({bucket, static_cast<std::uint32_t>(parts.size()), std::exchange(lower, cut), cut});
+  }
+  parts.push_back({bucket, static_cast<std::uint32_t>(parts.size()), lower, PrefixSuccessor(prefix).value_or(std::string())});
+  return parts;
+}
+
+std::vector<std::unique_ptr<TableCursor>> ScanAll(const Generations& sources, const Part& part) {
   std::vector<std::unique_ptr<TableCursor>> cursors;
   for (std::size_t rank = 0; rank < sources.size(); ++rank) {
-    const bool takes_part = sources[rank] && (bucket.merged || rank == 0);
-    cursors.push_back(takes_part ? sources[rank]->Scan(bucket.bucket) : nullptr);
+    cursors.push_back(nullptr);
+    if (!sources[rank] || !(part.bucket.merged || rank == 0)) continue;
+    const auto totals = sources[rank]->info().totals.find(part.bucket.bucket);
+    if (totals == sources[rank]->info().totals.end() || totals->second.records == 0) continue;
+    cursors.back() = sources[rank]->tables().NewCursor(part.lower, part.upper, /*scan=*/true);
+    cursors.back()->Seek(part.lower);
   }
   return cursors;
 }
 
-Status MergeRecordBucket(const Generations& sources, const BucketInfo& bucket, const MergeLimits& limits, Pulse* pulse,
-                         IndexCollector* indexes, MergeCounts* counts, Gathering* gathering) {
-  SideBySide merged(ScanAll(sources, bucket));
-  BucketWriter writer(limits.scratch, bucket.bucket, 0, limits.file_bytes, limits.files);
+Status MergeRecordPart(const Generations& sources, const Part& part, const MergeLimits& limits, Pulse* pulse,
+                       IndexCollector* indexes, Gathering* gathering) {
+  SideBySide merged(ScanAll(sources, part));
+  BucketWriter writer(limits.scratch, part.bucket.bucket, 0, limits.file_bytes, limits.files);
+  writer.set_part(part.number);
+  MergeCounts counts;
   std::uint64_t since = 0;
   for (; !merged.ranks().empty(); merged.Next()) {
     const std::size_t winner = Winner(merged);
-    Count(merged, winner, counts);
-    VELLUM_TRY(writer.Put(merged.key(), merged.value(winner)));
-    VELLUM_TRY(indexes->Add(merged.key(), merged.value(winner)));
+    Count(merged, winner, &counts);
+    const std::string_view value = merged.value(winner);
+    VELLUM_TRY(writer.Put(merged.key(), value));
+    VELLUM_TRY(indexes->Add(merged.key(), value));
     VELLUM_TRY(pulse->Tick(&since));
   }
   VELLUM_TRY(merged.status());
   VELLUM_TRY(writer.Finish());
-  gathering->Take(bucket.bucket, &writer);
+  gathering->Take(part.bucket.bucket, &writer);
+  gathering->Count(BucketType(part.bucket.bucket), counts);
   return pulse->Flush(&since);
 }
 
 /// An index that follows from the identity: absence never deletes, so the union of the sources' entries is what the
 /// survivors imply.
-Status UniteIndexBucket(const Generations& sources, const BucketInfo& bucket, const MergeLimits& limits, Pulse* pulse,
-                        Gathering* gathering) {
-  SideBySide merged(ScanAll(sources, bucket));
-  BucketWriter writer(limits.scratch, bucket.bucket, 0, limits.file_bytes, limits.files);
+Status UniteIndexPart(const Generations& sources, const Part& part, const MergeLimits& limits, Pulse* pulse,
+                      Gathering* gathering) {
+  SideBySide merged(ScanAll(sources, part));
+  BucketWriter writer(limits.scratch, part.bucket.bucket, 0, limits.file_bytes, limits.files);
+  writer.set_part(part.number);
   std::uint64_t since = 0;
   for (; !merged.ranks().empty(); merged.Next()) {
     VELLUM_TRY(writer.Put(merged.key(), {}));
@@ -265,7 +320,7 @@ Status UniteIndexBucket(const Generations& sources, const BucketInfo& bucket, co
   }
   VELLUM_TRY(merged.status());
   VELLUM_TRY(writer.Finish());
-  gathering->Take(bucket.bucket, &writer);
+  gathering->Take(part.bucket.bucket, &writer);
   return {};
 }
 
@@ -276,17 +331,23 @@ Result<Derived> MergeGenerations(const Generations& sources, const MergeLimits& 
   Pulse pulse(limits);
   std::vector<std::unique_ptr<IndexCollector>> collectors;
   std::vector<std::function<Status()>> tasks;
-  // The largest bucket first, so that the others fill the time of the other threads.
-  for (auto info = kBuckets.rbegin(); info != kBuckets.rend(); ++info) {
-    if (!info->index || info->from_value) continue;
-    tasks.push_back([&, bucket = *info] { return UniteIndexBucket(sources, bucket, limits, &pulse, &gathering); });
+  // The largest buckets first, so that the others fill the time of the other threads.
+  std::vector<Part> parts;
+  for (const bool index : {false, true}) {
+    for (auto info = kBuckets.rbegin(); info != kBuckets.rend(); ++info) {
+      if (info->index != index || (index && info->from_value)) continue;
+      for (Part& part : PartsOf(sources, *info, limits)) parts.push_back(std::move(part));
+    }
   }
-  for (auto info = kBuckets.rbegin(); info != kBuckets.rend(); ++info) {
-    if (info->index) continue;
-    collectors.push_back(std::make_unique<IndexCollector>(limits, info->bucket, limits.memory_bytes / 4, false));
-    MergeCounts* const counts = &gathering.derived().stats[static_cast<std::size_t>(BucketType(info->bucket))];
-    tasks.push_back([&, bucket = *info, indexes = collectors.back().get(), counts] {
-      return MergeRecordBucket(sources, bucket, limits, &pulse, indexes, counts, &gathering);
+  for (const Part& part : parts) {
+    if (part.bucket.index) {
+      tasks.push_back([&, &part = part] { return UniteIndexPart(sources, part, limits, &pulse, &gathering); });
+      continue;
+    }
+    collectors.push_back(std::make_unique<IndexCollector>(limits, part.bucket.bucket, limits.memory_bytes / 8,
+                                                          /*principals=*/false, part.number));
+    tasks.push_back([&, &part = part, indexes = collectors.back().get()] {
+      return MergeRecordPart(sources, part, limits, &pulse, indexes, &gathering);
     });
   }
   VELLUM_TRY(RunTasks(std::move(tasks), limits.threads));

@@ -22,6 +22,7 @@ struct MergeLimits {
   std::size_t memory_bytes = 128u << 20;     ///< For sorting index keys.
   std::uint64_t file_bytes = 64u << 20;      ///< A table file's size, about.
   int threads = 2;
+  std::uint64_t part_records = 100'000;      ///< A bucket is cut into parts of at least so many, for the threads.
   const std::atomic<bool>* cancel = nullptr;  ///< Polled; set: kCancelled, nothing published.
   /// Called now and then from any thread with the number of records done so far. May be empty.
   std::function<void(std::uint64_t)> progress;

@@ -92,6 +92,13 @@ Status SyncDirectory(FileSystem* files, const std::string& path) {
   return Check(directory->Fsync({}, nullptr), path);
 }
 
+Status SyncFile(FileSystem* files, const std::string& path) {
+  std::unique_ptr<rocksdb::FSWritableFile> file;
+  VELLUM_TRY(Check(Engine(files)->ReopenWritableFile(path, {}, &file, nullptr), path));
+  VELLUM_TRY(Check(file->Fsync({}, nullptr), path));
+  return Check(file->Close({}, nullptr), path);
+}
+
 Status CreateDirectory(FileSystem* files, const std::string& path) {
   return Check(Engine(files)->CreateDirIfMissing(path, {}, nullptr), path);
 }

@@ -24,6 +24,9 @@ Result<std::string> ReadSmallFile(FileSystem* files, const std::string& path, st
 /// worst "<path>.tmp" behind, which the next call overwrites.
 Status WriteFileDurably(FileSystem* files, const std::string& path, std::string_view bytes);
 
+/// Makes the bytes of a file that nobody writes any more durable, not its name.
+Status SyncFile(FileSystem* files, const std::string& path);
+
 /// Makes created, renamed and removed names in a directory durable.
 Status SyncDirectory(FileSystem* files, const std::string& path);
 

@@ -14,6 +14,7 @@
 #include "base/mutex.h"
 #include "storage/engine_file_system.h"
 #include "storage/engine_status.h"
+#include "storage/unsynced_files.h"
 
 namespace vellum::storage {
 namespace {
@@ -125,7 +126,7 @@ class SealedFileSystem final : public rocksdb::FileSystemWrapper {
 struct SealedFiles::Impl {
   explicit Impl(std::shared_ptr<FileSystem> file_system)
       : files(std::move(file_system)),
-        env(MakeEnv(files, std::make_shared<SealedFileSystem>(EngineView(files), memory))) {}
+        env(MakeEnv(files, std::make_shared<SealedFileSystem>(LeaveUnsynced(EngineView(files)), memory))) {}
   const std::shared_ptr<FileSystem> files;
   const std::shared_ptr<Memory> memory = std::make_shared<Memory>();
   const std::unique_ptr<rocksdb::Env> env;

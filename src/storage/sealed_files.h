@@ -19,6 +19,8 @@ namespace vellum::storage {
 /// - It reads the first and the last key of each file. Where the first cannot be read it goes on with a file that has no
 ///   keys, whose records are hidden for good; where the last cannot be read it ends the process. So both are read here
 ///   first, and it is given what was read then.
+/// - It syncs each of its own small files, and the directory, a dozen times, although nobody looks at the directory before it is
+///   complete. Here nothing is synced: whoever puts the directory together does it once, at the end.
 ///
 /// Not thread-safe, but RocksDB's own threads may use what it hands out.
 class SealedFiles {

@@ -249,6 +249,15 @@ std::unique_ptr<TableCursor> OpenDirectory::NewCursor(std::string_view lower, st
   return std::make_unique<DirectoryCursor>(std::move(self), lower, upper, scan);
 }
 
+/// Syncs what readers of a finished directory go by: CURRENT, and the manifest that it names. The others are RocksDB's notes to
+/// itself, which nobody reads again.
+Status SyncBuilt(FileSystem* files, const std::string& path) {
+  VELLUM_ASSIGN_OR_RETURN(std::string manifest, ReadSmallFile(files, path + "/CURRENT"));
+  while (!manifest.empty() && manifest.back() == '\n') manifest.pop_back();
+  VELLUM_TRY(SyncFile(files, path + "/" + manifest));
+  return SyncFile(files, path + "/CURRENT");
+}
+
 /// The table files of an open database, lowest layer last added.
 std::vector<std::string> TableNames(rocksdb::DB* db) {
   std::vector<rocksdb::LiveFileMetaData> files;
@@ -314,6 +323,7 @@ Result<std::vector<std::vector<std::string>>> TableDirectory::Build(
   }
   VELLUM_TRY(RemoveTree(files.get(), scratch));
   VELLUM_TRY(FromEngine(db->Close()).WithContext("directory " + path));
+  VELLUM_TRY(SyncBuilt(files.get(), path));
   return names;
 }
 

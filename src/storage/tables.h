@@ -88,9 +88,9 @@ class TableDirectory : public std::enable_shared_from_this<TableDirectory> {
  public:
   /// Makes a new directory out of finished table files: `layers[0]` becomes the bottom, each further layer hides what
   /// lies under it. Files of one layer must not overlap. Files are taken over by hard link, so they must lie on the same
-  /// file system and stay untouched; their bytes are never written to. `path` must not exist. Everything is synced
-  /// but the parent of `path`. An empty list of layers makes an empty directory. Returns, per layer and file, the name
-  /// that the file has in the new directory.
+  /// file system and stay untouched; their bytes are never written to. `path` must not exist. What readers need is synced
+  /// but for the names: sync `path` and its parent. An empty list of layers makes an empty directory. Returns, per layer
+  /// and file, the name that the file has in the new directory.
   static Result<std::vector<std::vector<std::string>>> Build(const std::string& path,
                                                              const std::vector<std::vector<std::string>>& layers,
                                                              const std::shared_ptr<FileSystem>& files = nullptr);

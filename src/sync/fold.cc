@@ -4,6 +4,7 @@
 #include "sync/codec.h"
 #include "sync/merge.h"
 #include "sync/run_sorter.h"
+#include "sync/tournament.h"
 
 namespace vellum::sync {
 namespace {
@@ -143,10 +144,16 @@ class Fold {
   std::uint64_t seen_ = 0;
 };
 
-/// The candidates of a bucket: the sources merged with each other, the newest stamp first and the earlier source on a tie.
+/// The candidates of a bucket: the sources merged with each other, the newest stamp first and the earlier source on a tie. Stands
+/// on the first one.
 class Candidates final : public TableCursor {
  public:
-  explicit Candidates(std::vector<std::unique_ptr<TableCursor>> sources) : sources_(std::move(sources)) { Gather(); }
+  explicit Candidates(std::vector<std::unique_ptr<TableCursor>> sources)
+      : sources_(std::move(sources)), order_(&sources_, Tournament::Ties::kEarlierFirst) {
+    for (const auto& source : sources_) NoteEnd(*source);
+    order_.Restart();
+    Gather();
+  }
   void Seek(std::string_view /*key*/) override {}
   void Next() override { Gather(); }
   bool valid() const override { return valid_; }
@@ -157,26 +164,24 @@ class Candidates final : public TableCursor {
  private:
   void Gather() {
     valid_ = false;
-    const TableCursor* first = nullptr;
-    for (const auto& source : sources_) {
-      if (!source->valid()) {
-        if (status_.ok()) status_ = source->status();
-      } else if (first == nullptr || source->key() < first->key()) {
-        first = source.get();
-      }
-    }
-    if (first == nullptr || !status_.ok()) return;
-    key_.assign(first->key());
-    value_.clear();
-    for (const auto& source : sources_) {
-      if (!source->valid() || source->key() != key_) continue;
-      if (!valid_ || ValueStamp(source->value()) > ValueStamp(value_)) value_.assign(source->value());
+    if (!status_.ok() || order_.winner() == Tournament::kNone) return;
+    key_.assign(order_.key(order_.winner()));
+    for (std::size_t rank = order_.winner(); rank != Tournament::kNone && order_.key(rank) == key_; rank = order_.winner()) {
+      TableCursor& source = *sources_[rank];
+      if (!valid_ || ValueStamp(source.value()) > ValueStamp(value_)) value_.assign(source.value());
       valid_ = true;
-      source->Next();
+      source.Next();
+      NoteEnd(source);
+      order_.Moved(rank);
     }
+    valid_ = status_.ok();
+  }
+  void NoteEnd(const TableCursor& source) {
+    if (!source.valid() && status_.ok()) status_ = source.status();
   }
 
   const std::vector<std::unique_ptr<TableCursor>> sources_;
+  Tournament order_;
   std::string key_;
   std::string value_;
   bool valid_ = false;

@@ -322,8 +322,8 @@ Status Assemble(const std::string& path, std::vector<NewFile> files, GenerationI
       info->files.push_back(file);
     }
   }
-  VELLUM_TRY(storage::WriteFileDurably(file_system.get(), path + "/GENERATION", info->Encode()));
-  return storage::SyncDirectory(file_system.get(), path);
+  // Which also makes the names of all other files durable: it ends with a sync of their directory.
+  return storage::WriteFileDurably(file_system.get(), path + "/GENERATION", info->Encode());
 }
 
 }  // namespace vellum::sync

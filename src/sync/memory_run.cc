@@ -101,7 +101,7 @@ char* MemoryRun::Allocate(std::size_t size) {
   bytes_ += size;
   if (size > left_) {
     const std::size_t block = std::max(size, kBlockBytes);
-    blocks_.push_back(std::make_unique_for_overwrite<char[]>(block));
+    blocks_.push_back(std::shared_ptr<char[]>(new char[block]));
     at_ = blocks_.back().get();
     left_ = block;
   }

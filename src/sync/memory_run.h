@@ -8,7 +8,8 @@
 
 namespace vellum::sync {
 
-/// Keys and values in memory, to be sorted once: bytes in blocks, and what is needed to sort them. Not thread-safe.
+/// Keys and values in memory, to be sorted once: bytes in blocks, and what is needed to sort them. A copy shares the bytes, which
+/// never change; nothing may be added to it. Not thread-safe.
 class MemoryRun {
  public:
   /// What an entry costs beside its bytes.
@@ -56,7 +57,7 @@ class MemoryRun {
   static constexpr std::size_t kBlockBytes = 1u << 20;
   static constexpr std::size_t kLineBytes = 64;
   static constexpr std::size_t kExpectedBytes = 512;
-  std::vector<std::unique_ptr<char[]>> blocks_;
+  std::vector<std::shared_ptr<char[]>> blocks_;
   char* at_ = nullptr;
   std::size_t left_ = 0;
   std::size_t bytes_ = 0;

@@ -172,6 +172,50 @@ Result<std::unique_ptr<TableCursor>> OpenTable(const std::string& path, const st
   return std::unique_ptr<TableCursor>(std::move(cursor));
 }
 
+StandaloneTable::~StandaloneTable() = default;
+
+namespace {
+
+class OpenFile final : public StandaloneTable, public std::enable_shared_from_this<OpenFile> {
+ public:
+  explicit OpenFile(std::unique_ptr<rocksdb::Env> env)
+      : env_(std::move(env)), reader_(OptionsIn(env_.get(), TableOptions{}, nullptr)) {}
+  Status Load(const std::string& path) { return FromEngine(reader_.Open(path)).WithContext("table file " + path); }
+
+  std::unique_ptr<TableCursor> NewCursor() const override {
+    rocksdb::ReadOptions read;
+    read.fill_cache = false;
+    auto cursor = std::make_unique<Cursor>();
+    cursor->Start(shared_from_this(), reader_.NewIterator(read));
+    return cursor;
+  }
+
+ private:
+  class Cursor final : public IteratorCursor {
+   public:
+    ~Cursor() override { iterator_.reset(); }
+    void Start(std::shared_ptr<const OpenFile> file, rocksdb::Iterator* iterator) {
+      file_ = std::move(file);
+      iterator_.reset(iterator);
+    }
+
+   private:
+    std::shared_ptr<const OpenFile> file_;
+  };
+
+  const std::unique_ptr<rocksdb::Env> env_;
+  mutable rocksdb::SstFileReader reader_;  // makes iterators without changing, but its method is not const
+};
+
+}  // namespace
+
+Result<std::shared_ptr<const StandaloneTable>> StandaloneTable::Open(const std::string& path,
+                                                                          const std::shared_ptr<FileSystem>& files) {
+  auto file = std::make_shared<OpenFile>(EnvFor(files));
+  VELLUM_TRY(file->Load(path));
+  return std::shared_ptr<const StandaloneTable>(std::move(file));
+}
+
 struct TableCache::Impl {
   std::shared_ptr<rocksdb::Cache> cache;
 };

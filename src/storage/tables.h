@@ -70,6 +70,17 @@ class TableCursor {
 Result<std::unique_ptr<TableCursor>> OpenTable(const std::string& path,
                                                const std::shared_ptr<FileSystem>& files = nullptr);
 
+/// One table file on its own, open for reading: what OpenTable reads, for several cursors. Thread-safe. The file may be
+/// unlinked while it is open.
+class StandaloneTable {
+ public:
+  static Result<std::shared_ptr<const StandaloneTable>> Open(const std::string& path,
+                                                             const std::shared_ptr<FileSystem>& files = nullptr);
+  virtual ~StandaloneTable();
+  /// Seek first. The cursor keeps the file open.
+  virtual std::unique_ptr<TableCursor> NewCursor() const = 0;
+};
+
 /// Decoded blocks, shared by all directories that are open.
 class TableCache {
  public:

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/mutex.h"
 #include "storage/tables.h"
 #include "sync/buckets.h"
 #include "vellum/status.h"
@@ -87,6 +88,10 @@ struct GenerationInfo {
   static Result<GenerationInfo> Decode(std::string_view bytes);
 };
 
+/// Entitlements without a record that grants name by an id that is not the conventional "type:id:..." one, so that no index
+/// leads from that id to them: by id, the beginnings of their grants' keys.
+using StrayEntitlements = std::multimap<std::string, std::string>;
+
 /// A sealed generation, open for reading. Immutable; thread-safe; shared by pointer by all who read it.
 class Generation {
  public:
@@ -105,6 +110,11 @@ class Generation {
 
   /// All of a bucket in key order; the cursor stands on the first record.
   std::unique_ptr<storage::TableCursor> Scan(Bucket bucket) const;
+  /// Worked out at the first call, with one look per resource that has grants and one per unconventional entitlement, and
+  /// kept. Null where there are more than kStraysMax.
+  Result<std::shared_ptr<const StrayEntitlements>> Strays() const;
+  static constexpr std::size_t kStraysMax = 10'000;
+
   /// Everything with a prefix, in key order.
   std::unique_ptr<storage::TableCursor> ScanPrefix(std::string_view prefix) const;
 
@@ -114,6 +124,9 @@ class Generation {
   std::string path_;
   FileSystemPtr files_;
   std::shared_ptr<storage::TableDirectory> tables_;
+  mutable Mutex strays_mu_;
+  mutable bool strays_known_ VELLUM_GUARDED_BY(strays_mu_) = false;
+  mutable std::shared_ptr<const StrayEntitlements> strays_ VELLUM_GUARDED_BY(strays_mu_);
 };
 
 /// A table file that is ready to become part of a generation.

@@ -13,7 +13,7 @@
 /// What is done to syncs, over one Store or two: write, replace, merge, verify.
 namespace vellum::sync {
 
-/// Writes one sync. Until Seal nothing of it can be read. Not thread-safe. A writer that goes unsealed leaves what its
+/// Writes one sync. Until Seal it can be read by its name alone, as far as it goes (a replacement cannot). Not thread-safe. A writer that goes unsealed leaves what its
 /// last Checkpoint kept, or nothing.
 class SyncWriter final : public RecordSink {
  public:
@@ -42,12 +42,12 @@ class SyncWriter final : public RecordSink {
   Result<std::shared_ptr<const Generation>> Seal(Stamp ended_at, std::string operation, const Work& work = {});
 
  private:
-  SyncWriter(Store* store, SyncEntry entry, std::unique_ptr<Store::Building> building, std::unique_ptr<Staging> staging);
+  SyncWriter(Store* store, SyncEntry entry, std::unique_ptr<Store::Building> building, std::shared_ptr<Staging> staging);
 
   Store* const store_;
   SyncEntry entry_;
   std::unique_ptr<Store::Building> building_;
-  std::unique_ptr<Staging> staging_;
+  std::shared_ptr<Staging> staging_;  // shared with those who read meanwhile
   std::optional<Derived> derived_;
   /// Replacing a sync that exists: its row stays as it is until the switch.
   bool replaces_ = false;

@@ -60,6 +60,7 @@ struct AccessRow {
     enum class End : std::uint8_t { kComplete, kCycle, kTooDeep, kUnknown } end = End::kComplete;
   };
   std::vector<Chain> chains;
+  bool chains_cut = false;  ///< There are more chains than a row shows.
 };
 struct AccessSummary {
   std::uint64_t rows = 0;

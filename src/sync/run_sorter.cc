@@ -14,7 +14,7 @@ constexpr std::size_t kAhead = 4;
 
 class MemoryCursor final : public storage::TableCursor {
  public:
-  explicit MemoryCursor(std::unique_ptr<MemoryRun> run) : run_(std::move(run)) {}
+  explicit MemoryCursor(std::shared_ptr<const MemoryRun> run) : run_(std::move(run)) {}
   void Seek(std::string_view key) override { at_ = run_->LowerBound(key); }
   void Next() override { run_->Expect(++at_ + kAhead); }
   bool valid() const override { return at_ < run_->size(); }
@@ -23,7 +23,7 @@ class MemoryCursor final : public storage::TableCursor {
   Status status() const override { return {}; }
 
  private:
-  const std::unique_ptr<MemoryRun> run_;
+  const std::shared_ptr<const MemoryRun> run_;
   std::size_t at_ = 0;
 };
 
@@ -83,6 +83,66 @@ class MergingCursor final : public storage::TableCursor {
 std::unique_ptr<storage::TableCursor> MergeRuns(std::vector<std::unique_ptr<storage::TableCursor>> runs) {
   if (runs.size() == 1) return std::move(runs.front());
   return std::make_unique<MergingCursor>(std::move(runs));
+}
+
+namespace {
+
+class FrozenRuns final : public SortedRuns {
+ public:
+  FrozenRuns(std::vector<std::shared_ptr<const storage::StandaloneTable>> files, std::shared_ptr<const MemoryRun> memory)
+      : files_(std::move(files)), memory_(std::move(memory)) {}
+
+  std::unique_ptr<storage::TableCursor> NewCursor() const override {
+    std::vector<std::unique_ptr<storage::TableCursor>> runs;
+    for (const auto& file : files_) runs.push_back(file->NewCursor());
+    if (memory_ || runs.empty()) {
+      runs.push_back(std::make_unique<MemoryCursor>(memory_ ? memory_ : std::make_shared<const MemoryRun>()));
+    }
+    return MergeRuns(std::move(runs));
+  }
+
+ private:
+  const std::vector<std::shared_ptr<const storage::StandaloneTable>> files_;
+  const std::shared_ptr<const MemoryRun> memory_;
+};
+
+Result<std::vector<std::shared_ptr<const storage::StandaloneTable>>> OpenFiles(const std::vector<std::string>& paths,
+                                                                                 const std::shared_ptr<storage::FileSystem>& system) {
+  std::vector<std::shared_ptr<const storage::StandaloneTable>> files;
+  for (const std::string& path : paths) {
+    VELLUM_ASSIGN_OR_RETURN(auto file, storage::StandaloneTable::Open(path, system));
+    files.push_back(std::move(file));
+  }
+  return files;
+}
+
+}  // namespace
+
+namespace {
+
+class UnitedRuns final : public SortedRuns {
+ public:
+  explicit UnitedRuns(std::vector<std::shared_ptr<const SortedRuns>> runs) : runs_(std::move(runs)) {}
+  std::unique_ptr<storage::TableCursor> NewCursor() const override {
+    std::vector<std::unique_ptr<storage::TableCursor>> cursors;
+    for (const auto& each : runs_) cursors.push_back(each->NewCursor());
+    return MergeRuns(std::move(cursors));
+  }
+
+ private:
+  const std::vector<std::shared_ptr<const SortedRuns>> runs_;
+};
+
+}  // namespace
+
+std::shared_ptr<const SortedRuns> UniteRuns(std::vector<std::shared_ptr<const SortedRuns>> runs) {
+  if (runs.size() == 1) return std::move(runs.front());
+  return std::make_shared<UnitedRuns>(std::move(runs));
+}
+
+Result<std::shared_ptr<const SortedRuns>> OpenRuns(const std::vector<std::string>& paths, const std::shared_ptr<storage::FileSystem>& system) {
+  VELLUM_ASSIGN_OR_RETURN(auto files, OpenFiles(paths, system));
+  return std::shared_ptr<const SortedRuns>(std::make_shared<FrozenRuns>(std::move(files), nullptr));
 }
 
 struct RunSorter::Impl {
@@ -154,6 +214,17 @@ Status RunSorter::Adopt(const std::string& path) {
 
 const std::vector<std::string>& RunSorter::runs() const { return impl_->runs; }
 
+Result<RunSorter::Freeze> RunSorter::Snapshot() {
+  VELLUM_TRY(impl_->WaitForSpill());
+  // Opened here, because the owner may seal and remove them the next moment.
+  VELLUM_ASSIGN_OR_RETURN(auto files, OpenFiles(impl_->runs, impl_->options.files));
+  auto memory = std::make_shared<MemoryRun>(*impl_->filling);
+  return Freeze([files = std::move(files), memory]() -> Result<std::shared_ptr<const SortedRuns>> {
+    memory->Sort();
+    return std::shared_ptr<const SortedRuns>(std::make_shared<FrozenRuns>(files, memory));
+  });
+}
+
 Result<std::unique_ptr<storage::TableCursor>> RunSorter::Finish() {
   VELLUM_TRY(impl_->WaitForSpill());
   std::vector<std::unique_ptr<storage::TableCursor>> runs;
@@ -162,7 +233,8 @@ Result<std::unique_ptr<storage::TableCursor>> RunSorter::Finish() {
     runs.push_back(std::move(run));
   }
   impl_->filling->Sort();
-  runs.push_back(std::make_unique<MemoryCursor>(std::exchange(impl_->filling, std::make_unique<MemoryRun>())));
+  runs.push_back(std::make_unique<MemoryCursor>(
+      std::shared_ptr<const MemoryRun>(std::exchange(impl_->filling, std::make_unique<MemoryRun>()))));
   return MergeRuns(std::move(runs));
 }
 

@@ -44,23 +44,73 @@ Result<std::unique_ptr<Staging>> Staging::Create(Options options) {
   return staging;
 }
 
-Result<std::unique_ptr<Staging>> Staging::Resume(Options options) {
-  const std::string path = StagingPath(options.directory);
-  VELLUM_ASSIGN_OR_RETURN(const bool exists, storage::Exists(options.files.get(), path));
-  if (!exists) return NotFound(options.directory + " holds no checkpoint");
-  storage::FileSystem* const files = options.files.get();
+namespace {
+
+Result<v1::Staging> ReadStagingFile(const std::string& directory, storage::FileSystem* files) {
+  const std::string path = StagingPath(directory);
+  VELLUM_ASSIGN_OR_RETURN(const bool exists, storage::Exists(files, path));
+  if (!exists) return NotFound(directory + " holds no checkpoint");
   VELLUM_ASSIGN_OR_RETURN(const std::string bytes, storage::ReadSmallFile(files, path, kStagingFileBytesMax));
   v1::Staging proto;
   if (!proto.ParseFromString(bytes) || proto.format() != kFormat) return DataLoss(path + " is damaged");
-
-  std::unique_ptr<Staging> staging(new Staging(std::move(options)));
-  std::set<std::string> named = {"STAGING"};
   for (const v1::Run& run : proto.runs()) {
     const BucketInfo* const bucket = run.bucket() > 0xFF ? nullptr : FindBucket(static_cast<std::uint8_t>(run.bucket()));
     if (bucket == nullptr || run.name().empty() || run.name().find('/') != std::string::npos) {
       return DataLoss(path + " names a run that cannot be: " + Printable(run.name()));
     }
-    VELLUM_TRY(staging->Sorter(bucket->bucket)->Adopt(staging->options_.directory + "/" + run.name()));
+  }
+  return proto;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const ReadView>> Staging::ReadCheckpoint(const std::string& directory, const GenerationId& id,
+                                                                const FileSystemPtr& files) {
+  VELLUM_ASSIGN_OR_RETURN(const v1::Staging proto, ReadStagingFile(directory, files.get()));
+  std::map<Bucket, std::vector<std::string>> paths;
+  for (const v1::Run& run : proto.runs()) paths[static_cast<Bucket>(run.bucket())].push_back(directory + "/" + run.name());
+  std::map<Bucket, std::shared_ptr<const SortedRuns>> runs;
+  for (const auto& [bucket, names] : paths) {
+    VELLUM_ASSIGN_OR_RETURN(runs[bucket], OpenRuns(names, files));
+  }
+  return ViewOfRuns(id, std::move(runs));
+}
+
+Result<std::shared_ptr<const ReadView>> Staging::Snapshot(const GenerationId& id) {
+  // By bucket and then lane: of equal keys the last runs' is shown.
+  std::map<Bucket, std::vector<RunSorter::Freeze>> freezing;
+  const auto freeze_lane = [&freezing](Staging* lane) -> Status {
+    MutexLock lock(&lane->mu_);
+    if (lane->sealing_) return Unavailable("the sync is being sealed: ask again");
+    for (auto& [bucket, sorter] : lane->sorters_) {
+      VELLUM_ASSIGN_OR_RETURN(auto freeze, sorter->Snapshot());
+      freezing[bucket].push_back(std::move(freeze));
+    }
+    return {};
+  };
+  VELLUM_TRY(freeze_lane(this));
+  for (const auto& lane : further_) VELLUM_TRY(freeze_lane(lane.get()));
+  std::map<Bucket, std::shared_ptr<const SortedRuns>> runs;
+  for (const auto& [bucket, lanes] : freezing) {
+    std::vector<std::shared_ptr<const SortedRuns>> frozen;
+    for (const RunSorter::Freeze& freeze : lanes) {
+      VELLUM_ASSIGN_OR_RETURN(auto one, freeze());
+      frozen.push_back(std::move(one));
+    }
+    runs[bucket] = UniteRuns(std::move(frozen));
+  }
+  return ViewOfRuns(id, std::move(runs));
+}
+
+Result<std::unique_ptr<Staging>> Staging::Resume(Options options) {
+  storage::FileSystem* const files = options.files.get();
+  VELLUM_ASSIGN_OR_RETURN(const v1::Staging proto, ReadStagingFile(options.directory, files));
+
+  std::unique_ptr<Staging> staging(new Staging(std::move(options)));
+  MutexLock lock(&staging->mu_);
+  std::set<std::string> named = {"STAGING"};
+  for (const v1::Run& run : proto.runs()) {
+    VELLUM_TRY(staging->Sorter(static_cast<Bucket>(run.bucket()))->Adopt(staging->options_.directory + "/" + run.name()));
     named.insert(run.name());
   }
   // What came after the checkpoint is in nobody's way but that of new runs with the same names.
@@ -89,6 +139,7 @@ Status Staging::Put(const RecordView& record) {
   value_.clear();
   AppendRecordKey(&key_, record);
   AppendRecordValue(&value_, record);
+  MutexLock lock(&mu_);
   VELLUM_TRY(Sorter(RecordBucket(record.type))->Add(key_, value_));
   if (record.type == RecordType::kGrant) {
     index_key_.clear();
@@ -115,6 +166,7 @@ Status Staging::Checkpoint(std::string_view token) {
   proto.set_format(kFormat);
   proto.set_token(std::string(token));
   proto.set_records(records_);
+  MutexLock lock(&mu_);
   for (auto& [bucket, sorter] : sorters_) {
     VELLUM_TRY(sorter->Flush());
     for (const std::string& path : sorter->runs()) {
@@ -134,6 +186,8 @@ Result<Derived> Staging::Seal(const MergeLimits& limits) {
   // By bucket and then lane: of equal keys the last cursor's is kept.
   std::map<Bucket, std::vector<std::unique_ptr<storage::TableCursor>>> cursors;
   const auto finish = [&cursors](Staging* lane) -> Status {
+    MutexLock lock(&lane->mu_);
+    lane->sealing_ = true;
     for (auto& [bucket, sorter] : lane->sorters_) {
       VELLUM_ASSIGN_OR_RETURN(auto cursor, sorter->Finish());
       cursors[bucket].push_back(std::move(cursor));

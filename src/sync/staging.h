@@ -8,7 +8,9 @@
 #include <string_view>
 #include <vector>
 
+#include "base/mutex.h"
 #include "sync/merge.h"
+#include "sync/read_view.h"
 #include "sync/record.h"
 #include "sync/run_sorter.h"
 
@@ -17,7 +19,7 @@ namespace vellum::sync {
 /// A sync that is being written: takes records in any order, keeps them as sorted runs in a directory of its own, and
 /// becomes tables when it is sealed. Nothing is read while writing, and nothing synced between checkpoints.
 ///
-/// Not thread-safe.
+/// Each lane is written by one thread at a time; Snapshot may be called from any other meanwhile.
 class Staging final : public RecordSink {
  public:
   struct Options {
@@ -32,6 +34,9 @@ class Staging final : public RecordSink {
   static Result<std::unique_ptr<Staging>> Create(Options options);
   /// Goes on from the last checkpoint; what was put after it is gone. kNotFound without one, kDataLoss for a damaged one.
   static Result<std::unique_ptr<Staging>> Resume(Options options);
+  /// What the last checkpoint in `directory` kept, without taking it over: nothing is changed. Errors as Resume's.
+  static Result<std::shared_ptr<const ReadView>> ReadCheckpoint(const std::string& directory, const GenerationId& id,
+                                                                const FileSystemPtr& files = nullptr);
   ~Staging() override;
 
   /// kInvalidArgument for a record that lacks its identity or is too large; nothing changes then.
@@ -46,6 +51,10 @@ class Staging final : public RecordSink {
   Status Checkpoint(std::string_view token);
   static constexpr std::size_t kTokenBytesMax = 16u << 20;
 
+  /// What was put so far, under the name `id`. Later puts do not change it, nor does sealing.
+  /// kUnavailable while it is being sealed.
+  Result<std::shared_ptr<const ReadView>> Snapshot(const GenerationId& id);
+
   const std::string& token() const { return token_; }
   /// Records put, repeated identities included.
   std::uint64_t records() const;
@@ -56,10 +65,12 @@ class Staging final : public RecordSink {
 
  private:
   explicit Staging(Options options);
-  RunSorter* Sorter(Bucket bucket);
+  RunSorter* Sorter(Bucket bucket) VELLUM_REQUIRES(mu_);
 
   const Options options_;
-  std::map<Bucket, std::unique_ptr<RunSorter>> sorters_;
+  Mutex mu_;
+  std::map<Bucket, std::unique_ptr<RunSorter>> sorters_ VELLUM_GUARDED_BY(mu_);
+  bool sealing_ VELLUM_GUARDED_BY(mu_) = false;
   std::vector<std::unique_ptr<Staging>> further_;  ///< Lanes from 1 on.
   std::string run_prefix_;                         ///< Of run files' names: lanes share the directory.
   std::string token_;

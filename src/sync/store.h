@@ -18,6 +18,7 @@
 #include "sync/catalog.h"
 #include "sync/generation.h"
 #include "sync/merge.h"
+#include "sync/open_syncs.h"
 #include "sync/store_metrics.h"
 #include "vellum/clock.h"
 #include "vellum/sync_store.h"
@@ -180,6 +181,9 @@ class Store {
   const StoreOptions& options() const { return options_; }
   StoreMetrics& metrics() const { return *metrics_; }
   std::string GenerationPath(const GenerationId& id) const;
+  std::string StagingPath(const GenerationId& id) const { return options_.data_dir + "/staging/" + id; }
+  OpenSyncs& open_syncs() { return open_syncs_; }
+  const OpenSyncs& open_syncs() const { return open_syncs_; }
 
  private:
   Store(StoreOptions options, Catalog* catalog);
@@ -227,6 +231,8 @@ class Store {
   /// Contents of GENERATION, which never change.
   mutable Mutex facts_mu_;
   mutable std::unordered_map<GenerationId, std::shared_ptr<const GenerationInfo>> infos_ VELLUM_GUARDED_BY(facts_mu_);
+
+  OpenSyncs open_syncs_;
 
   /// Held while references to existing generations are made or taken away, so that a sweep cannot come between. Taken
   /// before the others.

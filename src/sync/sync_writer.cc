@@ -4,7 +4,7 @@
 namespace vellum::sync {
 
 SyncWriter::SyncWriter(Store* store, SyncEntry entry, std::unique_ptr<Store::Building> building,
-                       std::unique_ptr<Staging> staging)
+                       std::shared_ptr<Staging> staging)
     : store_(store), entry_(std::move(entry)), building_(std::move(building)), staging_(std::move(staging)) {}
 
 Result<std::unique_ptr<SyncWriter>> SyncWriter::Begin(Store* store, SyncRun run, std::string connector,
@@ -26,12 +26,14 @@ Result<std::unique_ptr<SyncWriter>> SyncWriter::Begin(Store* store, SyncRun run,
   if (!connector.empty()) entry.connector = std::move(connector);
   const bool replaces = entry.mod_revision != 0;
   VELLUM_ASSIGN_OR_RETURN(auto building, store->Register());
-  VELLUM_ASSIGN_OR_RETURN(auto staging, Staging::Create({building->directory(), store->options().memory_bytes,
+  VELLUM_ASSIGN_OR_RETURN(auto created, Staging::Create({building->directory(), store->options().memory_bytes,
                                                          store->options().files, lanes}));
+  std::shared_ptr<Staging> staging = std::move(created);
   if (!replaces) {
     const Stamp ended_at = std::exchange(entry.run.ended_at, 0);
     VELLUM_TRY(store->PutOpen(&entry, building.get(), /*writer_bound=*/true));
     entry.run.ended_at = ended_at;
+    store->open_syncs().Add(entry.run.id, staging);
   }
   std::unique_ptr<SyncWriter> writer(
       new SyncWriter(store, std::move(entry), std::move(building), std::move(staging)));
@@ -46,8 +48,10 @@ Result<std::unique_ptr<SyncWriter>> SyncWriter::Resume(Store* store, std::string
     return FailedPrecondition("sync " + Printable(sync_id) + " is not being written: there is nothing to resume");
   }
   VELLUM_ASSIGN_OR_RETURN(auto building, store->TakeOver(entry.staging));
-  VELLUM_ASSIGN_OR_RETURN(auto staging, Staging::Resume({building->directory(), store->options().memory_bytes,
+  VELLUM_ASSIGN_OR_RETURN(auto resumed, Staging::Resume({building->directory(), store->options().memory_bytes,
                                                          store->options().files, 1}));
+  std::shared_ptr<Staging> staging = std::move(resumed);
+  store->open_syncs().Add(sync_id, staging);
   return std::unique_ptr<SyncWriter>(
       new SyncWriter(store, std::move(entry), std::move(building), std::move(staging)));
 }

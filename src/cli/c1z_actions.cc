@@ -7,10 +7,12 @@
 #include "c1z/record_json.h"
 #include "c1z/transfer.h"
 #include "c1z/v3/header.h"
+#include "cli/answer_printer.h"
 #include "cli/output.h"
 #include "cli/sync_actions.h"
 #include "service/stores.h"
 #include "sync/codec.h"
+#include "sync/list.h"
 #include "sync/stamp_text.h"
 
 namespace vellum::cli {
@@ -265,14 +267,23 @@ int C1zVerify(const SyncArguments& arguments) {
 }
 
 int C1zGrants(const SyncArguments& arguments) {
+  const auto query = GrantQueryOf(arguments);
+  if (!query.ok()) return FailWith(query.error());
   GrantPrinter printer(arguments.format);
   for (const std::string& file : arguments.files) {
     const Status printed = [&]() -> Status {
       VELLUM_ASSIGN_OR_RETURN(const auto reader, OpenFile(file, arguments));
       VELLUM_ASSIGN_OR_RETURN(const c1z::FileSync* const chosen, c1z::PickSync(*reader, {file, arguments.sync}));
       c1z::ReadReport report;
-      return reader->ReadRecords(*chosen, RecordType::kGrant, InvalidRows(arguments),
-                                 [&printer](const sync::RecordView& grant) { return printer.Print(grant); }, &report);
+      std::uint64_t pending = 0;
+      VELLUM_TRY(reader->ReadRecords(*chosen, RecordType::kGrant, InvalidRows(arguments),
+                                     [&](const sync::RecordView& grant) {
+                                       if (grant.needs_expansion) ++pending;
+                                       return sync::Matches(*query, grant) ? printer.Print(grant) : Status();
+                                     },
+                                     &report));
+      WarnOfPending(file, pending);
+      return {};
     }();
     if (!printed.ok()) return FailWith(printed);
   }

@@ -137,6 +137,15 @@ int FailWith(const Status& status) {
   return kFailed;
 }
 
+int AskService(const SyncArguments& arguments, const std::function<Result<int>(service::SyncService*)>& ask) {
+  int code = kDone;
+  const int failed = WithService(arguments, [&](service::SyncService* service) -> Status {
+    VELLUM_ASSIGN_OR_RETURN(code, ask(service));
+    return {};
+  });
+  return failed == kDone ? code : failed;
+}
+
 int ImportSyncs(const SyncArguments& arguments) {
   const auto import = [&](service::SyncService* service) -> Status {
     VELLUM_ASSIGN_OR_RETURN(const c1z::ImportOptions options, ImportOptionsOf(arguments));

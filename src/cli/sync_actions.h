@@ -13,6 +13,25 @@
 /// what it has to say; errors go to standard error.
 namespace vellum::cli {
 
+/// What the verbs that ask are given.
+struct QuestionArguments {
+  std::string resource;       ///< TYPE:ID, as the two after it.
+  std::string parent;
+  std::string principal;
+  std::string entitlement;
+  std::string resource_type;
+  std::string principal_type;
+  bool needs_expansion = false;
+  std::uint64_t limit = 0;
+  std::string page_token;
+  std::string record_type;
+  std::string id;
+  bool why = false;
+  std::uint32_t depth = 32;
+  bool stamps = false;
+  bool summary = false;
+};
+
 struct SyncArguments {
   std::string data_dir = "default.vellum";
   std::vector<std::string> endpoints;  ///< Empty: the data directory is opened here.
@@ -34,6 +53,7 @@ struct SyncArguments {
   bool force = false;
   bool dry_run = false;
   std::uint32_t keep = service::RetainRequest{}.keep;
+  QuestionArguments question;
 };
 
 int ImportSyncs(const SyncArguments& arguments);
@@ -49,11 +69,29 @@ int VerifySyncs(const SyncArguments& arguments);
 int SweepSyncs(const SyncArguments& arguments);
 int ExportSyncs(const SyncArguments& arguments);
 
+int SyncResourceTypes(const SyncArguments& arguments);
+int SyncResources(const SyncArguments& arguments);
+int SyncEntitlements(const SyncArguments& arguments);
+int SyncGrants(const SyncArguments& arguments);
+int SyncPrincipals(const SyncArguments& arguments);
+int SyncAssets(const SyncArguments& arguments);
+int SyncGet(const SyncArguments& arguments);
+int SyncAccess(const SyncArguments& arguments);
+int SyncDiff(const SyncArguments& arguments);
+
 int C1zInfo(const SyncArguments& arguments);
 int C1zVerify(const SyncArguments& arguments);
 int C1zStats(const SyncArguments& arguments);
 int C1zGrants(const SyncArguments& arguments);
 int C1zMerge(const SyncArguments& arguments);
+int C1zAccess(const SyncArguments& arguments);
+int C1zDiff(const SyncArguments& arguments);
+
+/// The grants that the arguments select. kInvalidArgument for names that are none.
+Result<sync::RecordQuery> GrantQueryOf(const SyncArguments& arguments);
+
+/// Runs `ask` on the service that the arguments name. Its result is the exit code; a failure is printed.
+int AskService(const SyncArguments& arguments, const std::function<Result<int>(service::SyncService*)>& ask);
 
 /// Runs `action` on the service that the arguments name, and returns the exit code.
 int OnService(const SyncArguments& arguments, const std::function<Status(service::SyncService*)>& action);

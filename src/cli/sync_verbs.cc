@@ -58,10 +58,93 @@ struct SyncVerbs::Impl {
         ->check(CLI::IsMember({"first", "last"}));
   }
 
+  void AddFilter(CLI::App* verb, const char* flag, std::string* value, const char* help) {
+    verb->add_option(flag, *value, help);
+  }
+  void AddPaging(CLI::App* verb) {
+    verb->add_option("--limit", arguments.question.limit, "At most so many; a token for the rest is printed (all)");
+    verb->add_option("--page-token", arguments.question.page_token, "Goes on where an earlier answer ended");
+  }
+  CLI::App* AddListing(CLI::App* group, const char* name, const char* help, const char* example,
+                       int (*run)(const SyncArguments&)) {
+    CLI::App* const verb = AddSync(group, name, help, example, run);
+    verb->add_option("SYNC", arguments.sync, "The sync's id, or SYNC@GENERATION for one of its history")->required();
+    AddOutput(verb);
+    AddPaging(verb);
+    return verb;
+  }
+  void AddGrantFilters(CLI::App* verb);
+  void AddAccessFlags(CLI::App* verb);
+  void AddDiffFlags(CLI::App* verb);
+  void AddQuestions(CLI::App* group);
   void AddSyncGroup(CLI::App* app);
   void AddKeepVerbs(CLI::App* group);
   void AddC1zGroup(CLI::App* app);
 };
+
+void SyncVerbs::Impl::AddGrantFilters(CLI::App* verb) {
+  QuestionArguments& question = arguments.question;
+  AddFilter(verb, "--resource", &question.resource, "Of this resource: TYPE:ID");
+  AddFilter(verb, "--resource-type", &question.resource_type, "Of resources of this type");
+  AddFilter(verb, "--entitlement", &question.entitlement, "Of this entitlement, by its id");
+  AddFilter(verb, "--principal", &question.principal, "To this principal: TYPE:ID");
+  AddFilter(verb, "--principal-type", &question.principal_type, "To principals of this type");
+  verb->add_flag("--needs-expansion", question.needs_expansion, "Only grants that wait for expansion");
+}
+
+void SyncVerbs::Impl::AddAccessFlags(CLI::App* verb) {
+  QuestionArguments& question = arguments.question;
+  AddFilter(verb, "--principal", &question.principal, "What can it reach? TYPE:ID");
+  AddFilter(verb, "--resource", &question.resource, "Who can reach it? TYPE:ID");
+  verb->add_flag("--why", question.why, "Also through which other entitlements, as far as the grants' sources lead");
+  verb->add_option("--depth", question.depth, "The longest chain that --why follows (32)");
+  AddOutput(verb);
+}
+
+void SyncVerbs::Impl::AddDiffFlags(CLI::App* verb) {
+  verb->add_flag("--stamps", arguments.question.stamps, "Also records of which the stamp alone differs");
+  verb->add_flag("--summary", arguments.question.summary, "Only how many, by record type");
+  AddOutput(verb);
+  AddZone(verb);
+  AddSkip(verb);
+}
+
+void SyncVerbs::Impl::AddQuestions(CLI::App* group) {
+  QuestionArguments& question = arguments.question;
+  AddListing(group, "resource-types", "The resource types of a sync", "2abc", SyncResourceTypes);
+  CLI::App* verb = AddListing(group, "resources", "The resources of a sync", "2abc --resource-type group", SyncResources);
+  AddFilter(verb, "--resource-type", &question.resource_type, "Of this type");
+  AddFilter(verb, "--resource", &question.resource, "This one: TYPE:ID");
+  AddFilter(verb, "--parent", &question.parent, "Those under this one: TYPE:ID");
+  verb = AddListing(group, "entitlements", "The entitlements of a sync", "2abc --resource repo:x", SyncEntitlements);
+  AddFilter(verb, "--resource", &question.resource, "Of this resource: TYPE:ID");
+  AddFilter(verb, "--resource-type", &question.resource_type, "Of resources of this type");
+  AddFilter(verb, "--entitlement", &question.entitlement, "Those with this id");
+  AddGrantFilters(AddListing(group, "grants", "The grants of a sync", "2abc --principal user:alice -o jsonl", SyncGrants));
+  AddGrantFilters(AddListing(group, "principals", "Who has grants; each once", "2abc --resource repo:x", SyncPrincipals));
+  AddListing(group, "assets", "The assets of a sync", "2abc", SyncAssets);
+
+  verb = AddSync(group, "get", "One record, by its identity or by the connector's id", "2abc grant group:eng:member:user:alice",
+                 SyncGet);
+  AddOne(verb);
+  verb->add_option("TYPE", question.record_type, "resource-type, resource, entitlement, grant or asset")->required();
+  verb->add_option("ID", question.id, "The connector's own id, or the parts of the identity with colons between them")->required();
+  AddFilter(verb, "--resource", &question.resource, "Of the entitlements or grants with that id, the one of this resource: TYPE:ID");
+  verb->add_option("--out", arguments.out, "Write an asset's bytes to this file");
+  verb->add_flag("--force", arguments.force, "Replace the file if it exists");
+  AddOutput(verb);
+
+  verb = AddSync(group, "access", "What a principal can reach, or who can reach a resource", "2abc --resource repo:x --why",
+                 SyncAccess);
+  AddOne(verb);
+  AddAccessFlags(verb);
+  verb = AddSync(group, "diff", "What differs between two syncs, generations or files; exit code 1 if anything does",
+                 "2abc 2def --summary", SyncDiff);
+  verb->add_option("SYNC", arguments.syncs, "Before and after: SYNC, SYNC@GENERATION, FILE or FILE#SYNC")
+      ->required()
+      ->expected(2);
+  AddDiffFlags(verb);
+}
 
 void SyncVerbs::Impl::AddSyncGroup(CLI::App* app) {
   CLI::App* const group = app->add_subcommand("sync", "Access snapshots, in a data directory or on a server (--endpoint): import, merge, replace, export");
@@ -84,6 +167,8 @@ void SyncVerbs::Impl::AddSyncGroup(CLI::App* app) {
   verb = AddSync(group, "history", "The generations that a sync can be rolled back to", "2abc", SyncHistory);
   AddOne(verb);
   AddOutput(verb);
+
+  AddQuestions(group);
 
   verb = AddSync(group, "merge", "Unite syncs: per record the newest stamp wins, absence never deletes",
                  "--into NEW 2abc 2def", MergeSyncsVerb);
@@ -156,6 +241,16 @@ void SyncVerbs::Impl::AddC1zGroup(CLI::App* app) {
   AddOutput(verb);
   AddSkip(verb);
   verb->add_option("--sync", arguments.sync, "This sync (the newest finished one)");
+  AddGrantFilters(verb);
+  verb = Add(group, "access", "What a principal can reach, or who can reach a resource", "base.c1z --principal user:alice",
+             C1zAccess);
+  add_files(verb);
+  AddSkip(verb);
+  verb->add_option("--sync", arguments.sync, "This sync (the newest finished one)");
+  AddAccessFlags(verb);
+  verb = Add(group, "diff", "What differs between two files; exit code 1 if anything does", "old.c1z new.c1z", C1zDiff);
+  verb->add_option("FILE", arguments.files, "Before and after; FILE#SYNC picks a sync")->required()->expected(2);
+  AddDiffFlags(verb);
   verb = Add(group, "merge", "Unite files into one: per record the newest stamp wins, absence never deletes",
              "-o out.c1z base.c1z partial1.c1z", C1zMerge);
   verb->add_option("FILE", arguments.files, "The base, then the partials; FILE#SYNC picks a sync")->required();

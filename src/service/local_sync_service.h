@@ -13,7 +13,8 @@ namespace vellum::service {
 /// may run at once.
 ///
 /// Each group of methods has a file of its own: local_catalog.cc (what there is), local_transfer.cc (in and out),
-/// local_deeds.cc (what changes syncs, or reads all of one), local_keep.cc (what keeps them healthy).
+/// local_questions.cc (their records), local_deeds.cc (what changes syncs, or reads all of one), local_keep.cc (what keeps them
+/// healthy).
 class LocalSyncService final : public SyncService {
  public:
   /// `store` must outlive the service and every writer that it hands out.
@@ -25,6 +26,12 @@ class LocalSyncService final : public SyncService {
   Result<SyncDescription> Rollback(const std::string& sync_id, const std::optional<sync::GenerationId>& to) override;
   Status Delete(const std::string& sync_id) override;
   Result<sync::Store::Swept> Sweep() override;
+
+  Result<ListOutcome> ListRecords(const ListRequest& request, const RecordVisitor& visit) override;
+  Result<ListOutcome> ListPrincipals(const ListRequest& request, const RecordVisitor& visit) override;
+  Status FindRecords(const FindRequest& request, const RecordVisitor& visit) override;
+  Result<sync::AccessSummary> Access(const AccessRequest& request, const AccessVisitor& visit) override;
+  Result<sync::DiffSummary> Diff(const DiffRequest& request, const DiffVisitor& visit, const sync::Work& work) override;
 
   Result<std::vector<c1z::ImportedSync>> Import(const std::string& path, const c1z::ImportOptions& options,
                                                 const sync::Work& work) override;

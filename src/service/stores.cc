@@ -33,6 +33,22 @@ DataDirectory::~DataDirectory() {
   if (engine_) engine_->Stop().IgnoreError("what was acknowledged is durable");
 }
 
+Result<std::unique_ptr<ScratchDirectory>> ScratchDirectory::Make() {
+  std::error_code error;
+  const std::filesystem::path system = std::filesystem::temp_directory_path(error);
+  if (error) return FailedPrecondition("there is no directory for temporary files: " + error.message());
+  std::string path = (system / "vellum-scratch-XXXXXX").string();
+  if (::mkdtemp(path.data()) == nullptr) {
+    return FailedPrecondition("cannot make a scratch directory in " + system.string() + ": " + std::strerror(errno));
+  }
+  return std::unique_ptr<ScratchDirectory>(new ScratchDirectory(std::move(path)));
+}
+
+ScratchDirectory::~ScratchDirectory() {
+  std::error_code error;
+  std::filesystem::remove_all(path_, error);
+}
+
 Result<std::unique_ptr<ScratchStore>> ScratchStore::MakeBeside(const std::string& beside) {
   std::string path = (beside.empty() ? std::string(".") : beside) + "/.vellum-scratch-XXXXXX";
   if (::mkdtemp(path.data()) == nullptr) {

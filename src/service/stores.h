@@ -27,6 +27,18 @@ class DataDirectory {
   std::unique_ptr<sync::Store> store_;
 };
 
+/// An empty directory for the time of one deed, among the system's temporary ones.
+class ScratchDirectory {
+ public:
+  static Result<std::unique_ptr<ScratchDirectory>> Make();
+  ~ScratchDirectory();
+  const std::string& path() const { return path_; }
+
+ private:
+  explicit ScratchDirectory(std::string path) : path_(std::move(path)) {}
+  const std::string path_;
+};
+
 /// A store without a metadata plane: nothing of it is to outlive the deed that it is for.
 class ScratchStore {
  public:

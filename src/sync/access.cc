@@ -261,7 +261,7 @@ class RowMaker {
 
 }  // namespace
 
-Result<AccessSummary> AnswerAccess(const ReadView& view, const AccessQuestion& question, const AccessVisitor& visit) {
+Status CheckQuestion(const AccessQuestion& question) {
   if (question.principal.has_value() == question.resource.has_value()) {
     return InvalidArgument("a question about access names a principal or a resource, one of the two");
   }
@@ -269,6 +269,11 @@ Result<AccessSummary> AnswerAccess(const ReadView& view, const AccessQuestion& q
     return InvalidArgument("the depth of a chain is 1 to " + std::to_string(kChainDepthMax) + ", not " +
                            std::to_string(question.depth_max));
   }
+  return {};
+}
+
+Result<AccessSummary> AnswerAccess(const ReadView& view, const AccessQuestion& question, const AccessVisitor& visit) {
+  VELLUM_TRY(CheckQuestion(question));
   RecordQuery query;
   query.principal = question.principal;
   query.resource = question.resource;

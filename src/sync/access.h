@@ -28,6 +28,8 @@ inline constexpr std::uint32_t kChainDepthMax = 1000;
 /// Cost: the grants, one look at each record that they name, and with `why` the index entries of each principal. Memory:
 /// those of one principal, at most kHeldMax; beyond that chains of it end unknown.
 Result<AccessSummary> AnswerAccess(const ReadView& view, const AccessQuestion& question, const AccessVisitor& visit);
+/// kInvalidArgument: not exactly one of principal and resource, or a depth out of range.
+Status CheckQuestion(const AccessQuestion& question);
 inline constexpr std::size_t kHeldMax = 1'000'000;
 
 }  // namespace vellum::sync

@@ -32,6 +32,15 @@ class Finding {
     return {};
   }
 
+  /// The same for a record that only its value says is meant.
+  Status TryIf(std::string key, const std::function<bool(const RecordView&)>& is_meant) {
+    VELLUM_ASSIGN_OR_RETURN(auto value, view_.Get(key));
+    if (!value) return {};
+    VELLUM_ASSIGN_OR_RETURN(const StoredRecord stored, StoredRecord::Parse(key, *value));
+    if (is_meant(stored.view())) found_.insert_or_assign(std::move(key), *std::move(value));
+    return {};
+  }
+
   Status TryExternal(RecordType type, std::string_view id) {
     const std::string prefix = ExternalIdPrefix(type, id);
     const auto cursor = view_.Prefix(prefix, ReadView::Reach::kSome);
@@ -94,47 +103,49 @@ Status FindResource(std::string_view id, Finding* finding) {
   return {};
 }
 
-bool IsEntitlement(std::string_view id, const RecordView& entitlement) {
-  return entitlement.id == id || IsJoined(id, entitlement.type_id, entitlement.resource_id, entitlement.id);
+/// How a record's id may be meant: as the connector's own, or as the parts of its identity with colons between them.
+enum class Meant : std::uint8_t { kOwnId, kParts };
+
+bool IsEntitlement(std::string_view id, Meant meant, const RecordView& entitlement) {
+  return meant == Meant::kOwnId ? entitlement.id == id
+                                : IsJoined(id, entitlement.type_id, entitlement.resource_id, entitlement.id);
 }
 
-Status FindEntitlement(const ReadView& view, std::string_view id, Finding* finding) {
+Status FindEntitlement(const ReadView& view, std::string_view id, Meant meant, Finding* finding) {
   std::vector<EntitlementSplit> splits;
   if (!view.has(Bucket::kByExternalId) || !SplitAtColons(id, &splits)) {
-    return finding->TryAll(RecordType::kEntitlement, [id](const RecordView& record) { return IsEntitlement(id, record); });
+    return finding->TryAll(RecordType::kEntitlement,
+                           [id, meant](const RecordView& record) { return IsEntitlement(id, meant, record); });
   }
   RecordView record;
   record.type = RecordType::kEntitlement;
   for (const EntitlementSplit& split : splits) {
     record.type_id = split.type_id;
     record.resource_id = split.resource_id;
-    for (const std::string_view name : {id, split.tail}) {
-      if (name.empty()) continue;
-      record.id = name;
-      std::string key;
-      AppendRecordKey(&key, record);
-      VELLUM_TRY(finding->Try(std::move(key)));
-    }
+    record.id = meant == Meant::kOwnId ? id : split.tail;
+    if (record.id.empty()) continue;
+    std::string key;
+    AppendRecordKey(&key, record);
+    VELLUM_TRY(finding->Try(std::move(key)));
   }
-  return finding->TryExternal(RecordType::kEntitlement, id);
+  return meant == Meant::kOwnId ? finding->TryExternal(RecordType::kEntitlement, id) : Status();
 }
 
-/// Whether `id` is "entitlement:type:id" of the grant, the entitlement by its own id or as text.
-bool IsGrant(std::string_view id, const RecordView& grant) {
-  if (grant.id == id) return true;
+/// Whether `id` is "entitlement:type:id" of the grant, the entitlement by its own id or by its parts.
+bool IsGrant(std::string_view id, Meant meant, const RecordView& grant) {
+  if (meant == Meant::kOwnId && !grant.id.empty()) return grant.id == id;
   const std::size_t principal = grant.principal_type_id.size() + grant.principal_id.size() + 2;
   if (id.size() <= principal || !id.ends_with(grant.principal_id)) return false;
   const std::string_view entitlement = id.substr(0, id.size() - principal);
   return IsJoined(id, entitlement, grant.principal_type_id, grant.principal_id) &&
          (entitlement == grant.entitlement_id ||
-          IsJoined(entitlement, grant.type_id, grant.resource_id, grant.entitlement_id));
+          (meant == Meant::kParts && IsJoined(entitlement, grant.type_id, grant.resource_id, grant.entitlement_id)));
 }
 
-Status FindGrant(const ReadView& view, std::string_view id, Finding* finding) {
+Status FindGrant(const ReadView& view, std::string_view id, Meant meant, Finding* finding) {
+  const auto is_meant = [id, meant](const RecordView& record) { return IsGrant(id, meant, record); };
   std::vector<EntitlementSplit> splits;
-  if (!view.has(Bucket::kByExternalId) || !SplitAtColons(id, &splits)) {
-    return finding->TryAll(RecordType::kGrant, [id](const RecordView& record) { return IsGrant(id, record); });
-  }
+  if (!view.has(Bucket::kByExternalId) || !SplitAtColons(id, &splits)) return finding->TryAll(RecordType::kGrant, is_meant);
   // A split's first part is the entitlement here. Whoever holds it is in the by-principal index.
   for (const EntitlementSplit& split : splits) {
     if (split.tail.empty()) continue;
@@ -145,11 +156,12 @@ Status FindGrant(const ReadView& view, std::string_view id, Finding* finding) {
       VELLUM_ASSIGN_OR_RETURN(const DecodedKey decoded, DecodedKey::Parse(key));
       RecordView grant;
       decoded.FillIdentity(&grant);
-      if (IsGrant(id, grant)) VELLUM_TRY(finding->Try(std::move(key)));
+      // The key does not say what the connector calls the grant.
+      if (is_meant(grant)) VELLUM_TRY(finding->TryIf(std::move(key), is_meant));
     }
     VELLUM_TRY(cursor->status());
   }
-  return finding->TryExternal(RecordType::kGrant, id);
+  return meant == Meant::kOwnId ? finding->TryExternal(RecordType::kGrant, id) : Status();
 }
 
 }  // namespace
@@ -174,8 +186,14 @@ Result<std::uint64_t> FindRecords(const ReadView& view, RecordType type, std::st
     case RecordType::kResourceType:
     case RecordType::kAsset: VELLUM_TRY(FindByOneName(type, id, &finding)); break;
     case RecordType::kResource: VELLUM_TRY(FindResource(id, &finding)); break;
-    case RecordType::kEntitlement: VELLUM_TRY(FindEntitlement(view, id, &finding)); break;
-    case RecordType::kGrant: VELLUM_TRY(FindGrant(view, id, &finding)); break;
+    case RecordType::kEntitlement:
+    case RecordType::kGrant:
+      for (const Meant meant : {Meant::kOwnId, Meant::kParts}) {
+        if (finding.any()) break;
+        VELLUM_TRY(type == RecordType::kGrant ? FindGrant(view, id, meant, &finding)
+                                              : FindEntitlement(view, id, meant, &finding));
+      }
+      break;
   }
   return finding.Visit(visit);
 }

@@ -38,8 +38,9 @@ Result<ListedPage> ListRecords(const ReadView& view, const RecordQuery& query, s
 Result<ListedPage> ListPrincipals(const ReadView& view, const RecordQuery& query, std::uint64_t limit,
                                   std::string_view after, const RecordVisitor& visit);
 
-/// Visits every record of a type that `id` may mean, each once: its identity as text (resources "type:id", entitlements
-/// "type:id:rest", grants "entitlement:type:id"), or the connector's own id. How many: the result.
+/// Visits every record of a type that `id` may mean, each once. It is the connector's own id; if there is none of that (a grant
+/// without one is called "entitlement:type:id"), the parts of an identity with colons between them: resources "type:id",
+/// entitlements "type:id:entitlement", grants "type:id:entitlement:type:id". How many: the result.
 Result<std::uint64_t> FindRecords(const ReadView& view, RecordType type, std::string_view id, const RecordVisitor& visit);
 
 /// Whether a record is one that the query selects.

@@ -101,15 +101,21 @@ void CheckListings(const TestModel& model, const ReadView& view, TestWorld* worl
   }
 }
 
-/// What `id` may mean, by asking each record: its own id, or its parts with colons between them.
-bool Means(const std::string& id, const TestRecord& record) {
-  if (record.type == RecordType::kResource) return id == record.type_id + ":" + record.id;
-  if (record.type != RecordType::kGrant && id == record.id) return true;
-  if (record.type == RecordType::kEntitlement) return id == record.type_id + ":" + record.resource_id + ":" + record.id;
-  if (record.type != RecordType::kGrant) return false;
+/// Whether `id` is the connector's name for the record, by asking it.
+bool IsOwnId(const std::string& id, const TestRecord& record) {
   const std::string principal = ":" + record.principal_type + ":" + record.principal_id;
-  return id == (record.id.empty() ? record.entitlement_id + principal : record.id) || id == record.entitlement_id + principal ||
-         id == record.type_id + ":" + record.resource_id + ":" + record.entitlement_id + principal;
+  if (record.type == RecordType::kResource) return id == record.type_id + ":" + record.id;
+  if (record.type != RecordType::kGrant) return id == record.id;
+  return id == (record.id.empty() ? record.entitlement_id + principal : record.id);
+}
+
+/// Whether `id` has the parts of the record's identity, colons between them.
+bool HasParts(const std::string& id, const TestRecord& record) {
+  const std::string resource = record.type_id + ":" + record.resource_id + ":";
+  const std::string principal = ":" + record.principal_type + ":" + record.principal_id;
+  if (record.type == RecordType::kEntitlement) return id == resource + record.id;
+  return record.type == RecordType::kGrant &&
+         (id == record.entitlement_id + principal || id == resource + record.entitlement_id + principal);
 }
 
 void CheckFinds(const TestModel& model, const ReadView& view, TestWorld* world, int finds) {
@@ -124,7 +130,11 @@ void CheckFinds(const TestModel& model, const ReadView& view, TestWorld* world, 
     if (one.type == RecordType::kEntitlement && world->Chance(30)) id = one.type_id + ":" + one.resource_id + ":" + one.id;
     Shown expected;
     for (const TestRecord& each : records) {
-      if (each.type == one.type && Means(id, each)) expected.insert(each.Shown());
+      if (each.type == one.type && IsOwnId(id, each)) expected.insert(each.Shown());
+    }
+    const bool by_own_id = !expected.empty();
+    for (const TestRecord& each : records) {
+      if (!by_own_id && each.type == one.type && HasParts(id, each)) expected.insert(each.Shown());
     }
     // A resource's type ends at the first colon that leads to one.
     if (one.type == RecordType::kResource && expected.size() > 1) continue;

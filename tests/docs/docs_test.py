@@ -141,7 +141,8 @@ class Reference(ClientTest):
             offered |= set(re.findall(r"^\s+--([a-z0-9-]+)", done.stdout, re.MULTILINE))
         self.assertEqual(sorted(offered - listed), [], "flags that docs/flags.md lacks")
         tools = {"physical", "data-dir", "accept-loss", "prefix", "rev", "keys", "lease", "print-value-only", "version", "all", "quick"}
-        for group, verbs in (("sync", ("import", "merge", "compact", "rollback", "export", "retain", "rollup")), ("c1z", ("merge", "grants")), ("bench", ())):
+        sync_verbs = ("import", "merge", "compact", "rollback", "export", "grants", "get", "access", "diff", "retain", "rollup")
+        for group, verbs in (("sync", sync_verbs), ("c1z", ("merge", "grants")), ("bench", ())):
             for words in [[group, verb] for verb in verbs] or [[group]]:
                 done = subprocess.run([str(PROGRAM), *words, "--help"], capture_output=True, text=True, check=True)
                 tools |= set(re.findall(r"--([a-z0-9-]+)", done.stdout))

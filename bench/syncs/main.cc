@@ -46,7 +46,8 @@ struct Run {
 
 std::vector<Workload> AllWorkloads() {
   std::vector<Workload> all;
-  for (const auto& group : {WriteWorkloads(), FileWorkloads(), V3FileWorkloads(), CompactWorkloads(), MergeWorkloads(), ReadWorkloads()}) {
+  for (const auto& group : {WriteWorkloads(), FileWorkloads(), V3FileWorkloads(), CompactWorkloads(), MergeWorkloads(), ReadWorkloads(),
+                            AskWorkloads()}) {
     all.insert(all.end(), group.begin(), group.end());
   }
   return all;

@@ -69,6 +69,7 @@ std::vector<Workload> WriteWorkloads();
 std::vector<Workload> CompactWorkloads();
 std::vector<Workload> MergeWorkloads();
 std::vector<Workload> ReadWorkloads();
+std::vector<Workload> AskWorkloads();
 std::vector<Workload> FileWorkloads();
 std::vector<Workload> V3FileWorkloads();
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 
 #include "base/bytes.h"
@@ -50,9 +51,10 @@ Result<ListOutcome> ListPage(const sync::Store& store, const ListRequest& reques
     }
     VELLUM_ASSIGN_OR_RETURN(view, ReopenView(store, request, token));
   }
+  const std::uint64_t limit = std::min<std::uint64_t>(request.page_records, store.options().page_records_max);
   const auto list = listing == Listing::kRecords ? sync::ListRecords : sync::ListPrincipals;
   VELLUM_ASSIGN_OR_RETURN(const sync::ListedPage page,
-                          list(*view, request.query, request.page_records, token.last_key, visit));
+                          list(*view, request.query, limit, token.last_key, visit));
   ListOutcome outcome;
   outcome.records = page.records;
   if (!page.last_key.empty()) outcome.next_page_token = sync::EncodePageToken({view->id(), hash, page.last_key});

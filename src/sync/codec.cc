@@ -389,14 +389,14 @@ void AppendPrincipalIndexKey(std::string* key, std::string_view record_key, cons
 }
 
 Result<std::string> IndexedRecordKey(std::string_view index_key) {
-  const Status bad = DataLoss("not an index key: " + Printable(index_key));
+  const auto bad = [index_key] { return DataLoss("not an index key: " + Printable(index_key)); };
   const BucketInfo* const info = index_key.empty() ? nullptr : FindBucket(static_cast<std::uint8_t>(index_key[0]));
-  if (info == nullptr || !info->index) return bad;
+  if (info == nullptr || !info->index) return bad();
   ByteReader reader(index_key.substr(1));
   std::string key;
   switch (info->bucket) {
     case Bucket::kResourceByParent:
-      if (!reader.ReadEscaped() || !reader.ReadEscaped()) return bad;
+      if (!reader.ReadEscaped() || !reader.ReadEscaped()) return bad();
       AppendBucket(&key, Bucket::kResource);
       key.append(reader.rest());
       break;
@@ -405,7 +405,7 @@ Result<std::string> IndexedRecordKey(std::string_view index_key) {
       key.append(reader.rest());
       break;
     case Bucket::kGrantByPrincipal: {
-      if (!reader.ReadEscaped() || !reader.ReadEscaped()) return bad;
+      if (!reader.ReadEscaped() || !reader.ReadEscaped()) return bad();
       const std::string_view principal = index_key.substr(1, index_key.size() - 1 - reader.rest().size());
       AppendBucket(&key, Bucket::kGrant);
       key.append(reader.rest()).append(principal);
@@ -413,14 +413,14 @@ Result<std::string> IndexedRecordKey(std::string_view index_key) {
     }
     case Bucket::kByExternalId: {
       const auto kind = reader.ReadByte();
-      if (!kind || !reader.ReadEscaped()) return bad;
+      if (!kind || !reader.ReadEscaped()) return bad();
       key.push_back(static_cast<char>(*kind));
       key.append(reader.rest());
       break;
     }
-    default: return bad;
+    default: return bad();
   }
-  VELLUM_TRY(DecodedKey::Parse(key).ok() ? Status() : bad);
+  VELLUM_TRY(DecodedKey::Parse(key).ok() ? Status() : bad());
   return key;
 }
 

@@ -186,6 +186,10 @@ class RecordWalk {
   RecordWalk(const ReadView& view, const RecordQuery& query, Plan plan)
       : view_(view), query_(query), plan_(std::move(plan)), index_(FindBucket(static_cast<std::uint8_t>(plan_.bucket))->index) {
     if (index_) lookup_.emplace(view, RecordBucket(query_.type));
+    for (const bool filtered : {!query_.resource_type.empty(), query_.resource.has_value(), !query_.entitlement.empty(),
+                                query_.principal.has_value(), !query_.principal_type.empty()}) {
+      filters_ += filtered ? 1 : 0;
+    }
   }
 
   Status Begin(std::string_view after) {
@@ -224,11 +228,15 @@ class RecordWalk {
       VELLUM_ASSIGN_OR_RETURN(record_key_, IndexedRecordKey(key));
       key = record_key_;
     }
-    VELLUM_ASSIGN_OR_RETURN(identity_, DecodedKey::Parse(key));
-    record_ = {};
-    identity_.FillIdentity(&record_);
-    if (!MatchesIdentity(query_, record_)) return false;
-    if (need == Need::kIdentity && !query_.needs_expansion && !query_.parent) return true;
+    const bool content = need == Need::kRecord || query_.needs_expansion || query_.parent;
+    // Where the index leaves nothing to check, decoding the record once will do.
+    if (!content || (index_ && filters_ > 1)) {
+      VELLUM_ASSIGN_OR_RETURN(identity_, DecodedKey::Parse(key));
+      record_ = {};
+      identity_.FillIdentity(&record_);
+      if (!MatchesIdentity(query_, record_)) return false;
+      if (!content) return true;
+    }
     std::string_view value = cursor_->value();
     if (index_) {
       VELLUM_ASSIGN_OR_RETURN(const auto found, lookup_->Find(key));
@@ -237,13 +245,14 @@ class RecordWalk {
     }
     VELLUM_ASSIGN_OR_RETURN(stored_, StoredRecord::Parse(key, value));
     record_ = stored_.view();
-    return MatchesContent(query_, record_);
+    return MatchesIdentity(query_, record_) && MatchesContent(query_, record_);
   }
 
   const ReadView& view_;
   const RecordQuery query_;
   const Plan plan_;
   const bool index_;
+  int filters_ = 0;  ///< How many of them look at the identity.
   std::size_t range_ = 0;
   std::unique_ptr<TableCursor> cursor_;
   bool on_record_ = false;

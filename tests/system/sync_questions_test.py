@@ -12,12 +12,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import unittest
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1])]
 
 from support import runner  # noqa: E402
-from support.server import PATIENCE, PROGRAM, SOURCE  # noqa: E402
+from support.server import PATIENCE, PROGRAM, SOURCE, ServerTest  # noqa: E402
 
 FIXTURES = SOURCE / "tests" / "fixtures" / "c1z"
 SEED = int(os.environ.get("VELLUM_TEST_SEED", random.SystemRandom().randrange(2**32)))
@@ -45,7 +44,7 @@ def identity(kind, record):
     return *resource, record["entitlement"], record["principal"]["type"], record["principal"]["id"]
 
 
-class Questions(unittest.TestCase):
+class Questions(ServerTest):
     def setUp(self):
         self.directory = tempfile.mkdtemp(prefix="vellum-questions-")
         self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
@@ -60,6 +59,9 @@ class Questions(unittest.TestCase):
 
     def sync(self, verb, *arguments, code=0):
         return self.run_program("sync", verb, "--data-dir", self.data_dir, *arguments, code=code)
+
+    def start_afresh(self):
+        shutil.rmtree(self.data_dir, ignore_errors=True)
 
     def take_in(self, *names):
         """Imports fixtures; their syncs' ids."""
@@ -78,7 +80,7 @@ class Questions(unittest.TestCase):
     def test_listings_by_every_filter(self):
         for name in ("tiny.v1", "dir.v3"):
             with self.subTest(name):
-                shutil.rmtree(self.data_dir, ignore_errors=True)
+                self.start_afresh()
                 sync, = self.take_in(name)
                 records = dump(name)
                 grants = sorted({parts[:5] for parts, _ in records["grant"]})
@@ -184,7 +186,7 @@ class Questions(unittest.TestCase):
     def test_access_of_syncs_and_files(self):
         for name in ("dir.v1", "dir.v3", "tiny.v1"):
             with self.subTest(name):
-                shutil.rmtree(self.data_dir, ignore_errors=True)
+                self.start_afresh()
                 sync, = self.take_in(name)
                 records = dump(name)
                 names = {parts: fields.get("display_name", "") for parts, fields in records["resource"]}
@@ -254,6 +256,21 @@ class Questions(unittest.TestCase):
         self.assertIn("not in the history", self.sync("diff", f"{base}@{'0' * 27}", base, code=2).stderr)
         old = self.listed("grant", "grants", f"{base}@{generations[1]}")
         self.assertEqual(old, sorted({parts[:5] for parts, _ in dump("dir.v1")["grant"]}))
+
+
+class QuestionsToServer(Questions):
+    """The same questions to a running server, with the same answers."""
+
+    def setUp(self):
+        super().setUp()
+        self.server = self.start_server()
+
+    def sync(self, verb, *arguments, code=0):
+        return self.run_program("--endpoint", self.server.address, "sync", verb, *arguments, code=code)
+
+    def start_afresh(self):
+        for line in self.sync("list", "-o", "jsonl").stdout.splitlines():
+            self.sync("delete", json.loads(line)["id"])
 
 
 if __name__ == "__main__":

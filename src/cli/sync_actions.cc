@@ -134,6 +134,7 @@ int OnService(const SyncArguments& arguments, const std::function<Status(service
 
 int FailWith(const Status& status) {
   std::fprintf(stderr, "vellum: %s\n", status.message().c_str());
+  if (status.maybe_applied()) std::fputs("vellum: the change may have taken effect all the same\n", stderr);
   return kFailed;
 }
 

@@ -32,6 +32,16 @@ class RemoteSyncService final : public service::SyncService {
   Status Delete(const std::string& sync_id) override;
   Result<sync::Store::Swept> Sweep() override;
 
+  Result<service::ListOutcome> ListRecords(const service::ListRequest& request,
+                                           const service::RecordVisitor& visit) override;
+  Result<service::ListOutcome> ListPrincipals(const service::ListRequest& request,
+                                              const service::RecordVisitor& visit) override;
+  Status FindRecords(const service::FindRequest& request, const service::RecordVisitor& visit) override;
+  Result<sync::AccessSummary> Access(const service::AccessRequest& request,
+                                     const service::AccessVisitor& visit) override;
+  Result<sync::DiffSummary> Diff(const service::DiffRequest& request, const service::DiffVisitor& visit,
+                                 const sync::Work& work) override;
+
   Result<std::vector<c1z::ImportedSync>> Import(const std::string& path, const c1z::ImportOptions& options,
                                                 const sync::Work& work) override;
   Result<c1z::ExportReport> Export(const std::vector<std::string>& sync_ids, const std::string& path,

@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "client/remote_call.h"
+#include "client/remote_files.h"
 #include "service/stores.h"
 #include "storage/files.h"
 #include "sync/codec.h"
@@ -17,42 +18,6 @@ namespace {
 
 namespace fs = std::filesystem;
 namespace v1 = rpc::v1;
-
-constexpr std::size_t kChunkBytes = 256u << 10;
-
-struct Descriptor {
-  explicit Descriptor(int opened) : fd(opened) {}
-  ~Descriptor() {
-    if (fd >= 0) ::close(fd);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  const int fd;
-};
-
-/// Sends the file behind `fd`, chunk by chunk. Stops early, and well, where the server wants no more: its status says why.
-template <typename Request, typename Stream>
-Status SendFile(int fd, const std::string& path, Stream* stream) {
-  Request request;
-  std::string chunk;
-  for (;;) {
-    chunk.resize(kChunkBytes);
-    const ssize_t read = ::read(fd, chunk.data(), chunk.size());
-    if (read < 0 && errno == EINTR) continue;
-    if (read < 0) return Internal("cannot read " + path + ": " + std::strerror(errno));
-    if (read == 0) return {};
-    chunk.resize(static_cast<std::size_t>(read));
-    request.mutable_chunk()->swap(chunk);
-    if (!stream->Write(request)) return {};
-  }
-}
-
-Result<int> OpenFile(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd >= 0) return fd;
-  const std::string text = "cannot open " + path + ": " + std::strerror(errno);
-  return errno == ENOENT ? NotFound(text) : FailedPrecondition(text);
-}
 
 /// The file that an export becomes: written beside its place, there whole or not at all.
 class Download {
@@ -272,10 +237,9 @@ Status SendSource(const service::CompactRequest& request, CompactStream* stream,
                             service::DataDirectory::Open(request.from, service::DataDirectory::IfMissing::kFail));
     return SendSync(directory->store(), &start, stream, work);
   }
-  VELLUM_ASSIGN_OR_RETURN(const int fd, OpenFile(request.from));
-  const Descriptor file(fd);
+  VELLUM_ASSIGN_OR_RETURN(const OpenedFile file, OpenedFile::Open(request.from));
   rpc::FillFileOptions(request.file_options, start.mutable_start()->mutable_file());
-  return stream->Write(start) ? SendFile<v1::CompactRequest>(file.fd, request.from, stream) : Status();
+  return stream->Write(start) ? file.Send(stream, &v1::CompactRequest::mutable_chunk) : Status();
 }
 
 }  // namespace
@@ -283,15 +247,14 @@ Status SendSource(const service::CompactRequest& request, CompactStream* stream,
 Result<std::vector<c1z::ImportedSync>> RemoteSyncService::Import(const std::string& path,
                                                                  const c1z::ImportOptions& options,
                                                                  const sync::Work& work) {
-  VELLUM_ASSIGN_OR_RETURN(const int fd, OpenFile(path));
-  const Descriptor file(fd);
+  VELLUM_ASSIGN_OR_RETURN(const OpenedFile file, OpenedFile::Open(path));
   grpc::ClientContext context;
   const CancelWatch cancel(work, &context);
   const auto stream = impl_->stub->Import(&context);
   v1::ImportRequest start;
   start.mutable_start()->set_name(path);
   rpc::FillFileOptions(options, start.mutable_start()->mutable_options());
-  const Status sent = stream->Write(start) ? SendFile<v1::ImportRequest>(file.fd, path, stream.get()) : Status();
+  const Status sent = stream->Write(start) ? file.Send(stream.get(), &v1::ImportRequest::mutable_chunk) : Status();
   if (!sent.ok()) context.TryCancel();
   stream->WritesDone();
   std::vector<c1z::ImportedSync> imported;

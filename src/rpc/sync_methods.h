@@ -12,7 +12,7 @@
 #include "service/local_sync_service.h"
 
 /// The methods of vellum.sync.v1.Syncs, each as what a call's thread runs from beginning to end. Files by group:
-/// sync_reads.cc, sync_writes.cc, sync_files.cc, sync_deeds.cc.
+/// sync_reads.cc, sync_questions.cc, sync_writes.cc, sync_files.cc, sync_deeds.cc.
 namespace vellum::rpc {
 
 /// What the methods share, beside the store.
@@ -31,6 +31,12 @@ struct SyncMethodContext {
 
 Status ServeListSyncs(const SyncMethodContext& context);
 Status ServeDescribeSync(const SyncMethodContext& context);
+
+Status ServeListRecords(const SyncMethodContext& context);
+Status ServeListPrincipals(const SyncMethodContext& context);
+Status ServeFindRecords(const SyncMethodContext& context);
+Status ServeAccess(const SyncMethodContext& context);
+Status ServeDiff(const SyncMethodContext& context);
 
 Status ServeWrite(const SyncMethodContext& context);
 

@@ -40,6 +40,11 @@ void SyncServices::Register(wire::ServiceTable* table) {
   using enum wire::StreamKind;
   impl_->Add("ListSyncs", kServer, ServeListSyncs, table);
   impl_->Add("DescribeSync", kServer, ServeDescribeSync, table);
+  impl_->Add("ListRecords", kServer, ServeListRecords, table);
+  impl_->Add("ListPrincipals", kServer, ServeListPrincipals, table);
+  impl_->Add("FindRecords", kServer, ServeFindRecords, table);
+  impl_->Add("Access", kServer, ServeAccess, table);
+  impl_->Add("Diff", kBidirectional, ServeDiff, table);
   impl_->Add("Write", kBidirectional, ServeWrite, table);
   impl_->Add("Import", kBidirectional, ServeImport, table);
   impl_->Add("Export", kServer, ServeExport, table);

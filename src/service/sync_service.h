@@ -188,25 +188,15 @@ class SyncService {
   /// Answered from stored grants, of the sync as it was when the first page was asked for: a switch in between does not show, and
   /// an open sync is read as far as its writer has come. kInvalidArgument: a filter that does not go with the type, or a page
   /// token that is damaged or belongs to another question. kFailedPrecondition: what earlier pages were read from is gone.
-  virtual Result<ListOutcome> ListRecords(const ListRequest& request, const RecordVisitor& visit) {
-    return NoQuestions(request.sync_id, visit);
-  }
+  virtual Result<ListOutcome> ListRecords(const ListRequest& request, const RecordVisitor& visit) = 0;
   /// Principals that the grants which the query selects name: distinct, in order; those without a resource record
   /// have only an identity.
-  virtual Result<ListOutcome> ListPrincipals(const ListRequest& request, const RecordVisitor& visit) {
-    return NoQuestions(request.sync_id, visit);
-  }
+  virtual Result<ListOutcome> ListPrincipals(const ListRequest& request, const RecordVisitor& visit) = 0;
   /// kNotFound: none. Several: all are visited, and it is for the caller to call that an error.
-  virtual Status FindRecords(const FindRequest& request, const RecordVisitor& visit) {
-    return NoQuestions(request.sync_id, visit);
-  }
-  virtual Result<sync::AccessSummary> Access(const AccessRequest& request, const AccessVisitor& visit) {
-    return NoQuestions(request.sync_id, visit);
-  }
+  virtual Status FindRecords(const FindRequest& request, const RecordVisitor& visit) = 0;
+  virtual Result<sync::AccessSummary> Access(const AccessRequest& request, const AccessVisitor& visit) = 0;
   /// See sync::DiffViews. Either side may be a file.
-  virtual Result<sync::DiffSummary> Diff(const DiffRequest& request, const DiffVisitor& visit, const sync::Work& /*work*/) {
-    return NoQuestions(request.from.sync_id, visit);
-  }
+  virtual Result<sync::DiffSummary> Diff(const DiffRequest& request, const DiffVisitor& visit, const sync::Work& work) = 0;
 
   /// All syncs of a file, or those that the options name, one switch each. Stops at the first that fails; those before it are in.
   virtual Result<std::vector<c1z::ImportedSync>> Import(const std::string& path, const c1z::ImportOptions& options,
@@ -241,12 +231,6 @@ class SyncService {
   /// kNotFound: no sync is of that connector. kAborted: a pending sync changed meanwhile; ask again.
   virtual Result<RollupReport> Rollup(const RollupRequest& /*request*/, const sync::Work& /*work*/) {
     return Unimplemented("this service cannot do that");
-  }
-
- private:
-  template <typename Visitor>
-  static Status NoQuestions(const std::string& sync_id, const Visitor& /*visit*/) {
-    return Unimplemented("questions about sync " + sync_id + " are not answered here");
   }
 };
 

@@ -65,7 +65,8 @@ struct Workload {
   Timed yardstick;         ///< Empty: there is nothing to compare with.
 };
 
-std::vector<Workload> WriteWorkloads();
+std::vector<Workload> IngestWorkloads();
+std::vector<Workload> WriteWorkloads();  ///< Those of IngestWorkloads too.
 std::vector<Workload> CompactWorkloads();
 std::vector<Workload> MergeWorkloads();
 std::vector<Workload> ReadWorkloads();

@@ -26,7 +26,9 @@ std::vector<Workload> WriteWorkloads() {
     measure->Stop();
     return {};
   };
-  return {write};
+  std::vector<Workload> workloads{write};
+  for (Workload& each : IngestWorkloads()) workloads.push_back(std::move(each));
+  return workloads;
 }
 
 }  // namespace vellum::bench

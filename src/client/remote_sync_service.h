@@ -52,6 +52,10 @@ class RemoteSyncService final : public service::SyncService {
   Result<service::CompactReport> Compact(const service::CompactRequest& request, const sync::Work& work) override;
   Result<sync::VerifyReport> Verify(const std::string& sync_id, const sync::Work& work) override;
 
+  Result<service::RepairReport> Repair(const std::string& sync_id, const sync::Work& work) override;
+  Result<service::RetainReport> Retain(const service::RetainRequest& request, const sync::Work& work) override;
+  Result<service::RollupReport> Rollup(const service::RollupRequest& request, const sync::Work& work) override;
+
  private:
   struct Impl;
   explicit RemoteSyncService(std::unique_ptr<Impl> impl);

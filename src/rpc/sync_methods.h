@@ -12,7 +12,7 @@
 #include "service/local_sync_service.h"
 
 /// The methods of vellum.sync.v1.Syncs, each as what a call's thread runs from beginning to end. Files by group:
-/// sync_reads.cc, sync_questions.cc, sync_writes.cc, sync_files.cc, sync_deeds.cc.
+/// sync_reads.cc, sync_questions.cc, sync_writes.cc, sync_files.cc, sync_deeds.cc, sync_keep.cc.
 namespace vellum::rpc {
 
 /// What the methods share, beside the store.
@@ -49,6 +49,10 @@ Status ServeRollback(const SyncMethodContext& context);
 Status ServeDelete(const SyncMethodContext& context);
 Status ServeSweep(const SyncMethodContext& context);
 Status ServeVerify(const SyncMethodContext& context);
+
+Status ServeRepair(const SyncMethodContext& context);
+Status ServeRetain(const SyncMethodContext& context);
+Status ServeRollup(const SyncMethodContext& context);
 
 /// A file of a client's on its way in: chunks go to a scratch file that has the name it has at the client's.
 class Spool {

@@ -54,6 +54,9 @@ void SyncServices::Register(wire::ServiceTable* table) {
   impl_->Add("Delete", kServer, ServeDelete, table);
   impl_->Add("Sweep", kServer, ServeSweep, table);
   impl_->Add("Verify", kServer, ServeVerify, table);
+  impl_->Add("Repair", kServer, ServeRepair, table);
+  impl_->Add("Retain", kServer, ServeRetain, table);
+  impl_->Add("Rollup", kServer, ServeRollup, table);
 }
 
 void SyncServices::Stop() { impl_->calls.Stop(); }

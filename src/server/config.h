@@ -9,6 +9,7 @@
 #include "kv/engine.h"
 #include "rpc/services.h"
 #include "rpc/sync_limits.h"
+#include "sync/keeper.h"
 #include "sync/store.h"
 #include "vellum/log.h"
 #include "wire/server.h"
@@ -33,6 +34,10 @@ struct Config {
   rpc::Limits limits;
   sync::StoreOptions syncs;     ///< Its directory, log and metrics are those of the process.
   rpc::SyncLimits sync_limits;
+  sync::KeeperOptions keeper;   ///< Its retention and rollup are derived from the words below.
+  std::vector<std::string> sync_retention;
+  std::vector<std::string> sync_rollup;
+  std::chrono::seconds sync_unreferenced_keep{sync::StoreOptions::kServedKeepS};
 
   std::vector<std::string> listen_client_urls{"http://127.0.0.1:2379"};
   std::vector<std::string> advertise_client_urls;                     ///< Empty: derived from what is listened on.

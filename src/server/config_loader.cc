@@ -177,6 +177,10 @@ Status FinishConfig(Config* config) {
   VELLUM_ASSIGN_OR_RETURN(
       config->auto_compaction,
       kv::AutoCompactionOptions::FromFlags(config->auto_compaction_mode, config->auto_compaction_retention));
+  if (Status words = config->keeper.SetRetention(config->sync_retention); !words.ok()) {
+    return std::move(words).WithContext("--sync-retention");
+  }
+  config->keeper.SetRollup(config->sync_rollup);
   config->log_level_least = ParseLevel(config->log_level);
   const std::string& format = config->log_format;
   config->log_format_kind = format == "json"   ? LogFormat::kJson

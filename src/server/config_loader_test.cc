@@ -278,6 +278,32 @@ TEST(LoadConfig, AutomaticCompactionReadsBothModes) {
   }
 }
 
+TEST(LoadConfig, TheUpkeepOfSyncsIsRead) {
+  const Result<LoadedConfig> usual = Load({});
+  ASSERT_TRUE(usual.ok());
+  EXPECT_FALSE(usual->config.keeper.keep_others.has_value());
+  EXPECT_FALSE(usual->config.keeper.rollup_others);
+  EXPECT_EQ(usual->config.sync_unreferenced_keep, std::chrono::minutes(10));
+  const Result<LoadedConfig> loaded =
+      Load({"--sync-retention=7,okta=3", "--sync-rollup=okta,hr", "--sync-upkeep-interval=5m", "--sync-open-keep=48h",
+            "--sync-upkeep-bytes-per-second=1000", "--sync-rewrite=false", "--sync-unreferenced-keep=30s", "--sync-history=5"});
+  ASSERT_TRUE(loaded.ok()) << loaded.error().ToString();
+  const sync::KeeperOptions& keeper = loaded->config.keeper;
+  EXPECT_EQ(keeper.keep_others, 7u);
+  EXPECT_EQ(keeper.keep.at("okta"), 3u);
+  EXPECT_EQ(keeper.rollup, (std::set<std::string>{"hr", "okta"}));
+  EXPECT_EQ(keeper.interval, std::chrono::minutes(5));
+  EXPECT_EQ(keeper.open_keep, std::chrono::hours(48));
+  EXPECT_EQ(keeper.bytes_per_second, 1000u);
+  EXPECT_FALSE(keeper.rewrite);
+  EXPECT_EQ(loaded->config.sync_unreferenced_keep, std::chrono::seconds(30));
+  EXPECT_EQ(loaded->config.syncs.history_max, 5u);
+  const Result<LoadedConfig> bad = Load({"--sync-retention=okta"});
+  ASSERT_FALSE(bad.ok());
+  EXPECT_NE(bad.error().message().find("--sync-retention"), std::string::npos) << bad.error().message();
+  EXPECT_NE(bad.error().message().find("okta"), std::string::npos) << bad.error().message();
+}
+
 TEST(LoadConfig, HelpAndVersionNeedNothingElse) {
   for (const std::string flag : {"--help", "-h", "-help"}) EXPECT_TRUE(Load({flag})->help);
   EXPECT_TRUE(Load({"--version"})->version);

@@ -12,11 +12,12 @@ namespace {
 constexpr std::size_t kColumns = 100;
 constexpr std::size_t kIndent = 6;
 
-constexpr std::array<std::pair<OptionGroup, std::string_view>, 7> kGroups{{
+constexpr std::array<std::pair<OptionGroup, std::string_view>, 8> kGroups{{
     {OptionGroup::kListen, "Where it listens"},
     {OptionGroup::kStore, "The store"},
     {OptionGroup::kLimits, "Limits"},
     {OptionGroup::kCompaction, "Letting go of the past"},
+    {OptionGroup::kSyncs, "Access snapshots"},
     {OptionGroup::kConnections, "Connections"},
     {OptionGroup::kMonitoring, "Logs and monitoring"},
     {OptionGroup::kRisky, "Risky"},

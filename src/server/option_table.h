@@ -28,6 +28,7 @@ enum class OptionGroup : std::uint8_t {
   kStore,
   kLimits,
   kCompaction,
+  kSyncs,
   kConnections,
   kMonitoring,
   kRisky,

@@ -168,11 +168,11 @@ Status Process::Impl::Serve() {
                               }});
 
   config.syncs.data_dir = config.engine.data_dir;
-  config.syncs.unreferenced_keep_s = sync::StoreOptions::kServedKeepS;
+  config.syncs.unreferenced_keep_s = config.sync_unreferenced_keep.count();
   config.syncs.clock = config.engine.clock;
   config.syncs.logger = logger;
   config.syncs.metrics = &metrics;
-  syncs = std::make_unique<service::Host>(engine.get(), config.syncs);
+  syncs = std::make_unique<service::Host>(engine.get(), config.syncs, config.keeper);
 
   rpc::ServiceContext context;
   context.engine = engine.get();

@@ -4,7 +4,8 @@
 
 namespace vellum::service {
 
-Host::Host(kv::Engine* engine, sync::StoreOptions options) : options_(std::move(options)), catalog_(engine) {}
+Host::Host(kv::Engine* engine, sync::StoreOptions options, sync::KeeperOptions keeper)
+    : options_(std::move(options)), keeper_options_(std::move(keeper)), metrics_(options_.metrics), catalog_(engine) {}
 
 Host::~Host() { Stop(); }
 
@@ -26,6 +27,8 @@ Result<LocalSyncService*> Host::service() {
   VELLUM_ASSIGN_OR_RETURN(store_, sync::Store::Open(options_, &catalog_));
   service_ = std::make_unique<LocalSyncService>(store_.get());
   shown_.store(store_.get(), std::memory_order_release);
+  keeper_ = std::make_unique<sync::Keeper>(keeper_options_, store_.get(), options_.logger);
+  keeper_->Start();
   return service_.get();
 }
 
@@ -41,6 +44,7 @@ void Host::Stop() {
   }
   if (opener_.joinable()) opener_.join();
   MutexLock lock(&mu_);
+  keeper_.reset();
   shown_.store(nullptr, std::memory_order_release);
   service_.reset();
   store_.reset();

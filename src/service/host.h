@@ -7,6 +7,7 @@
 #include "base/mutex.h"
 #include "kv/engine.h"
 #include "service/local_sync_service.h"
+#include "sync/keeper.h"
 #include "sync/kv_catalog.h"
 #include "sync/store.h"
 
@@ -15,11 +16,11 @@ namespace vellum::service {
 /// The syncs in a data directory whose metadata plane is already open, for a server. Thread-safe.
 ///
 /// The store is opened when it is first asked for, or, where there are syncs already, in the background: what a crash left is swept
-/// without anybody waiting, and a server that has no syncs pays for none.
+/// without anybody waiting, and a server that has no syncs pays for none. While it is open a keeper looks after it.
 class Host {
  public:
   /// `engine` must stay open until Stop has returned.
-  Host(kv::Engine* engine, sync::StoreOptions options);
+  Host(kv::Engine* engine, sync::StoreOptions options, sync::KeeperOptions keeper = {});
   /// Stops.
   ~Host();
   Host(const Host&) = delete;
@@ -36,12 +37,15 @@ class Host {
 
  private:
   const sync::StoreOptions options_;
+  const sync::KeeperOptions keeper_options_;
+  const sync::StoreMetrics metrics_;  ///< From the start, so that what is looked at is there before there are syncs.
   sync::KvCatalog catalog_;
 
   Mutex mu_;  // held while opening: others wait for the result
   bool stopped_ VELLUM_GUARDED_BY(mu_) = false;
   std::unique_ptr<sync::Store> store_ VELLUM_GUARDED_BY(mu_);
   std::unique_ptr<LocalSyncService> service_ VELLUM_GUARDED_BY(mu_);
+  std::unique_ptr<sync::Keeper> keeper_ VELLUM_GUARDED_BY(mu_);
   std::atomic<const sync::Store*> shown_{nullptr};  // as store_, for those who must not wait
 
   std::thread opener_;  // of Start and Stop alone

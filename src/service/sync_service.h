@@ -220,18 +220,12 @@ class SyncService {
 
   /// Builds the indexes of a sync anew from its records if they are wrong. kDataLoss, and nothing has changed, if records
   /// are damaged.
-  virtual Result<RepairReport> Repair(const std::string& /*sync_id*/, const sync::Work& /*work*/) {
-    return Unimplemented("this service cannot do that");
-  }
+  virtual Result<RepairReport> Repair(const std::string& sync_id, const sync::Work& work) = 0;
   /// Deletes what is beyond the newest full syncs of a connector, one transaction per sync; sync/retention.h has the rules.
   /// kNotFound: no sync is of that connector. Cancelled between two syncs, what is deleted stays deleted.
-  virtual Result<RetainReport> Retain(const RetainRequest& /*request*/, const sync::Work& /*work*/) {
-    return Unimplemented("this service cannot do that");
-  }
+  virtual Result<RetainReport> Retain(const RetainRequest& request, const sync::Work& work) = 0;
   /// kNotFound: no sync is of that connector. kAborted: a pending sync changed meanwhile; ask again.
-  virtual Result<RollupReport> Rollup(const RollupRequest& /*request*/, const sync::Work& /*work*/) {
-    return Unimplemented("this service cannot do that");
-  }
+  virtual Result<RollupReport> Rollup(const RollupRequest& request, const sync::Work& work) = 0;
 };
 
 }  // namespace vellum::service

@@ -155,6 +155,29 @@ class BothWays(SyncServiceTest):
             token = found.group(1) if found else ""
         self.assertEqual(seen, whole)
 
+    def test_what_keeps_a_store_healthy(self):
+        full = FIXTURES / "dir.v1.c1z"
+        self.known |= set(KSUID.findall(self.both("import", "--connector", "okta", full, NEWER)))
+        whole, part = KSUID.findall(run("c1z", "info", full)[1])[0], KSUID.findall(run("c1z", "info", NEWER)[1])[0]
+        shown = self.both("rollup", "--connector", "okta", "--dry-run")
+        self.assertRegex(shown, rf"{part} +{whole}")
+        done = self.both("rollup", "--connector", "okta")
+        self.assertIn("grants", done)
+        self.assertIn("nothing is pending", self.both("rollup", "--connector", "okta"))
+        self.assertNotIn(part, self.both("list"))
+        self.known |= set(KSUID.findall(self.both("import", "--connector", "okta", CONTENTS[0])))
+        for form in ("table", "json", "jsonl", "csv"):
+            self.assertIn(whole, self.both("retain", "--connector", "okta", "--keep", "1", "--dry-run", "-o", form))
+        self.assertIn("nothing goes", self.both("retain", "--connector", "okta", "--keep", "2"))
+        self.assertIn("1 sync deleted", self.both("retain", "--connector", "okta", "--keep", "1"))
+        self.assertNotIn(whole, self.both("list"))
+        for verb in ("retain", "rollup"):
+            self.assertIn("there are okta", self.both(verb, "--connector", "otka", code=2))
+        left = [line.split(",")[0] for line in self.both("list", "-o", "csv").splitlines()[1:]]
+        self.assertIn("its indexes are right", self.both("repair", *left))
+        self.both("repair", "nobody", code=2)
+        self.both("verify", *left)
+
     def test_compact_from_a_file_and_from_a_directory_of_the_callers(self):
         source = self.folder / "source"
         for content in CONTENTS:

@@ -5,6 +5,7 @@
 #include <rocksdb/options.h>
 #include <rocksdb/sst_file_reader.h>
 #include <rocksdb/table.h>
+#include <rocksdb/table_properties.h>
 
 #include <algorithm>
 #include <cstring>
@@ -151,7 +152,12 @@ Status SealedFiles::ReadEnds(const std::string& path) {
   VELLUM_TRY(FromEngine(ends->status()).WithContext("table file " + path));
   ends->SeekToLast();
   VELLUM_TRY(FromEngine(ends->status()).WithContext("table file " + path));
-  if (!first || !ends->Valid()) return DataLoss("table file " + path + " has no records", Reason::kCorrupt);
+  if (first && ends->Valid()) return {};
+  // The iterator passes over tombstones, and an overlay may have a file of nothing else.
+  const auto properties = reader.GetTableProperties();
+  const bool tombstones_only = properties != nullptr && properties->num_entries > 0 &&
+                               properties->num_deletions == properties->num_entries;
+  if (!tombstones_only) return DataLoss("table file " + path + " has no records", Reason::kCorrupt);
   return {};
 }
 

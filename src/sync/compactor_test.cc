@@ -379,6 +379,30 @@ TEST(SyncStoreApi, RollsBackDeletesAndSweeps) {
   EXPECT_TRUE(fs::is_empty(base.dir.path() + "/data/generations"));
 }
 
+/// An overlay's file may hold tombstones alone: here for the only grant that waited for expansion, and does no longer.
+TEST(SyncMergeInto, AFoldMayOnlyTakeIndexEntriesAway) {
+  Opened base;
+  const auto write = [&base](const std::string& id, Stamp stamp, bool needs_expansion) {
+    auto writer = base->Write(RunOf(id));
+    ASSERT_TRUE(writer.ok());
+    RecordView grant = GrantOf("g", "u", stamp);
+    grant.needs_expansion = needs_expansion;
+    ASSERT_TRUE((*writer)->Put(grant).ok());
+    ASSERT_TRUE((*writer)->Seal(2000).ok());
+  };
+  write("S", 1, true);
+  write("P", 2, false);
+  const auto merged = MergeInto(base.get(), {{base.get(), "P"}}, "S", {.strategy = MergeStrategy::kFold});
+  ASSERT_TRUE(merged.ok()) << merged.error().ToString();
+  const auto view = base->Read("S");
+  ASSERT_TRUE(view.ok());
+  EXPECT_EQ(Count((*view)->GrantsNeedingExpansion()), 0u);
+  EXPECT_EQ(Count((*view)->Records(RecordType::kGrant)), 1u);
+  const auto problems = (*view)->Verify(base.dir.path());
+  ASSERT_TRUE(problems.ok());
+  EXPECT_TRUE(problems->empty());
+}
+
 TEST(SyncStoreApi, CallsRaceWithClose) {
   Opened base;
   Write(base, "S", 100, "u");

@@ -201,7 +201,7 @@ TEST_P(SyncFault, AnyOperationFails) {
     }
   }
   RecordProperty("places", static_cast<int>(played));
-  EXPECT_GT(played, scene().name == "rollback" ? 0u : 5u);
+  EXPECT_GT(played, scene().name == "rollback" ? 0u : 3u);
 }
 
 TEST_P(SyncFault, PowerIsCutAtAnySync) {

@@ -148,7 +148,7 @@ class Reference(ClientTest):
                 tools |= set(re.findall(r"--([a-z0-9-]+)", done.stdout))
         for path in documents():
             for line in path.read_text(encoding="utf-8").splitlines():
-                if re.search(r"\b(etcdctl|cmake|curl|gtest_filter|\./dev|python3)\b", line):
+                if re.search(r"\b(etcdctl|cmake|curl|gtest_filter|python3|vellum_\w+)\b|\./dev\b", line):
                     continue
                 for name in re.findall(r"(?<![\w-])--([a-z][a-z0-9-]+)", line):
                     self.assertIn(name, listed | tools, f"{path.name} names --{name}")
@@ -160,7 +160,7 @@ def build_targets():
     for path in SOURCE.rglob("CMakeLists.txt"):
         if "build" in path.relative_to(SOURCE).parts:
             continue
-        for kind, name in re.findall(r"\b(vellum_room|vellum_room_test|vellum_fuzz|add_executable|add_library|add_custom_target)\((\w+)",
+        for kind, name in re.findall(r"\b(vellum_room|vellum_room_test|vellum_fuzz|vellum_sync_crash_program|add_executable|add_library|add_custom_target)\((\w+)",
                                      path.read_text(encoding="utf-8")):
             names.add({"vellum_room": f"vellum_{name}", "vellum_room_test": f"vellum_{name}_test",
                        "vellum_fuzz": f"vellum_fuzz_{name}"}.get(kind, name))

@@ -14,7 +14,7 @@ Status Refuse(std::string_view key, std::string_view instead) {
 }
 
 std::string_view InsteadOfPut(std::string_view key) {
-  if (key.starts_with("/vellum/syncs/")) return "vellum sync import, write, merge, compact or rollback";
+  if (key.starts_with("/vellum/syncs/")) return "vellum sync import, merge, compact or rollback";
   return "the commands of vellum sync, which keep it";
 }
 

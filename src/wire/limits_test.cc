@@ -118,6 +118,7 @@ TEST(WireSlowReader, DeadlineWhileAFrameWaitsForTheSocket) {
   client.Flush();
   ASSERT_TRUE(server.WaitForMetric(
       "grpc_server_started_total{grpc_method=\"Big\",grpc_service=\"test.Echo\",grpc_type=\"unary\"}", 10));
+  EXPECT_TRUE(Eventually([&] { return server.Metric("vellum_wire_reply_bytes") > 0; }));
   // Every call's time passes while the socket is full, and what waited is let go of before the client reads again.
   EXPECT_TRUE(server.WaitForMetric("vellum_wire_reply_bytes", 0));
   ASSERT_TRUE(client.Pump(

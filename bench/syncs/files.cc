@@ -115,6 +115,9 @@ Workload Export() {
 }
 
 constexpr std::uint32_t kPartials = 50;
+/// As long as the ids that connectors draw: files are edited in place only if the output's id fits where the base's was.
+constexpr char kBaseId[] = "2base0000000000000000000000";
+static_assert(sizeof(kBaseId) == 27 + 1);
 
 std::string PartialPath(const Place& place, std::uint32_t i) { return place.Path("p" + std::to_string(i) + ".c1z"); }
 
@@ -124,7 +127,7 @@ Workload FoldFiles() {
   fold.what = "fold 50 x 1,000 into 1M, from and to v1 files";
   fold.goal = "4 s";
   fold.prepare = [](const Place& place) -> Status {
-    VELLUM_TRY(WriteFile(place, place.Path("base.c1z"), "base", {OrganisationOf(place.Scaled(kGrants))}));
+    VELLUM_TRY(WriteFile(place, place.Path("base.c1z"), kBaseId, {OrganisationOf(place.Scaled(kGrants))}));
     for (std::uint32_t i = 0; i < kPartials; ++i) {
       const std::vector<Shape> shapes = PartialShapes(place.Scaled(kGrants), i);
       VELLUM_TRY(WriteFile(place, PartialPath(place, i), "partial-" + std::to_string(i), shapes));
@@ -146,7 +149,7 @@ Workload FoldFiles() {
     VELLUM_ASSIGN_OR_RETURN(Yardstick into, Yardstick::Open(base));
     for (std::uint32_t i = kPartials; i-- > 0;) {
       VELLUM_TRY(ExtractTo(PartialPath(place, i), place.Path("partial.db")));
-      VELLUM_TRY(into.Unite(place.Path("partial.db"), "partial-" + std::to_string(i), "base"));
+      VELLUM_TRY(into.Unite(place.Path("partial.db"), "partial-" + std::to_string(i), kBaseId));
     }
     VELLUM_TRY(into.Close());
     VELLUM_TRY(c1z::WrapDatabase(base, place.Path("yardstick.c1z"), 2));

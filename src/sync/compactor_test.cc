@@ -39,7 +39,7 @@ SyncRun RunOf(const std::string& id, const std::string& type = "full") {
   return run;
 }
 
-RecordView GrantOf(const std::string& group, const std::string& user, Stamp stamp) {
+RecordView GrantOf(std::string_view group, std::string_view user, Stamp stamp) {
   RecordView grant;
   grant.type = RecordType::kGrant;
   grant.discovered_at = stamp;

@@ -33,7 +33,7 @@ sync::SyncRun TheRun() {
   return run;
 }
 
-RecordView SomeGrant(const std::string& principal) {
+RecordView SomeGrant(std::string_view principal) {
   RecordView grant;
   grant.type = RecordType::kGrant;
   grant.type_id = "group";

@@ -1,3 +1,5 @@
+#include <google/protobuf/stubs/logging.h>
+
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
@@ -39,6 +41,9 @@ int PrintVersion(bool json) {
 }
 
 int RunTool(std::vector<std::string> arguments) {
+  // Protobuf writes a line of its own to standard error for each string that is no UTF-8, and hostile files have many. What
+  // the commands say of such records says it all.
+  google::protobuf::SetLogHandler(nullptr);
   CLI::App app{kAbout, "vellum"};
   app.set_help_flag("-h,--help", "Say this");
   std::vector<std::string> endpoints;

@@ -11,8 +11,6 @@
 /// What both ways of turning records into JSON share. Included inside this room only.
 namespace vellum::c1z {
 
-std::string Sha256Hex(std::string_view bytes);
-
 /// kInvalidArgument that shows the beginning of the bytes.
 Status NotProtobuf(std::string_view bytes);
 

@@ -1,7 +1,5 @@
 #include "c1z/record_json.h"
 
-#include <openssl/evp.h>
-
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -9,6 +7,7 @@
 #include "base/bytes.h"
 #include "c1/connector/v2/connector.pb.h"
 #include "c1z/record_fields.h"
+#include "sync/sha256.h"
 #include "sync/stamp_text.h"
 
 namespace vellum::c1z {
@@ -147,16 +146,6 @@ Status GrantFields(const RecordView& record, json* fields) {
 
 }  // namespace
 
-std::string Sha256Hex(std::string_view bytes) {
-  unsigned char digest[32];
-  unsigned size = 0;
-  EVP_Digest(bytes.data(), bytes.size(), digest, &size, EVP_sha256(), nullptr);
-  static constexpr char kHex[] = "0123456789abcdef";
-  std::string text;
-  for (const unsigned char byte : digest) text += {kHex[byte >> 4], kHex[byte & 15]};
-  return text;
-}
-
 Status NotProtobuf(std::string_view bytes) { return InvalidArgument("the message is not protobuf: " + Printable(bytes)); }
 
 std::int64_t NanosecondsOf(const google::protobuf::Timestamp& time) {
@@ -202,7 +191,7 @@ Result<json> RecordFields(const RecordView& record) {
     case RecordType::kAsset:
       SetText(&fields, "content_type", std::string(record.content_type));
       SetNumber(&fields, "size", static_cast<std::int64_t>(record.data.size()));
-      fields["sha256"] = Sha256Hex(record.data);
+      fields["sha256"] = sync::Sha256Hex(record.data);
       break;
   }
   return fields;

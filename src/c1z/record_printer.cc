@@ -11,6 +11,7 @@
 #include "c1/connector/v2/connector.pb.h"
 #include "c1z/record_fields.h"
 #include "c1z/record_json.h"
+#include "sync/sha256.h"
 #include "sync/stamp_text.h"
 
 namespace vellum::c1z {
@@ -292,7 +293,7 @@ void PrintAsset(const RecordView& record, Object* object) {
   if (!record.content_type.empty()) object->Column("content_type", record.content_type);
   AppendStamp(record.discovered_at, object);
   object->Column("id", record.id);
-  object->Text("sha256", Sha256Hex(record.data));
+  object->Text("sha256", sync::Sha256Hex(record.data));
   object->Number("size", static_cast<std::int64_t>(record.data.size()));
 }
 

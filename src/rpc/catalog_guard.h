@@ -7,6 +7,7 @@
 
 #include "kv/schema.h"
 #include "kv/view.h"
+#include "sync/catalog.h"
 #include "vellum/status.h"
 #include "vellum/types.h"
 
@@ -14,8 +15,8 @@
 /// data plane alone, which writes through the engine and so does not come by here.
 namespace vellum::rpc {
 
-inline constexpr std::string_view kGuardedPrefix = "/vellum/";
-inline constexpr std::string_view kGuardedEnd = "/vellum0";
+inline constexpr std::string_view kGuardedPrefix = sync::kCatalogPrefix;
+inline constexpr std::string_view kGuardedEnd = "/vellum0";  ///< The first key behind it.
 
 /// The whole check of a put: cheap enough for every one of them.
 inline bool IsGuarded(std::string_view key) { return key.starts_with(kGuardedPrefix); }

@@ -46,6 +46,33 @@ class RecordSender {
   std::uint64_t records_ = 0;
 };
 
+/// Sends rows as they are made, several in a message.
+template <typename Response>
+class RowSender {
+ public:
+  explicit RowSender(SyncCall* call) : call_(call) {}
+
+  /// A row to fill; Added says that it is.
+  auto* Add() { return response_.mutable_rows()->add_rows(); }
+  Status Added() {
+    const auto& rows = response_.rows().rows();
+    bytes_ += rows.Get(rows.size() - 1).ByteSizeLong() + 8;
+    return bytes_ < kRowsBytes ? Status() : Flush();
+  }
+  Status Flush() {
+    if (bytes_ == 0) return {};
+    bytes_ = 0;
+    const Status sent = call_->Write(response_);
+    response_.Clear();
+    return sent;
+  }
+
+ private:
+  SyncCall* const call_;
+  Response response_;
+  std::size_t bytes_ = 0;
+};
+
 using ListMethod = Result<service::ListOutcome> (service::LocalSyncService::*)(const service::ListRequest&,
                                                                               const service::RecordVisitor&);
 
@@ -103,23 +130,14 @@ Status ServeFindRecords(const SyncMethodContext& context) {
 Status ServeAccess(const SyncMethodContext& context) {
   v1::AccessRequest message;
   VELLUM_TRY(context.call->ReadOnly(&message));
-  v1::AccessResponse response;
-  std::size_t bytes = 0;
-  const auto flush = [&]() -> Status {
-    if (bytes == 0) return {};
-    bytes = 0;
-    const Status sent = context.call->Write(response);
-    response.Clear();
-    return sent;
-  };
+  RowSender<v1::AccessResponse> rows(context.call);
   VELLUM_ASSIGN_OR_RETURN(const sync::AccessSummary summary,
                           context.service->Access(TakeAccess(message), [&](const sync::AccessRow& row) -> Status {
-                            v1::AccessRow* const added = response.mutable_rows()->add_rows();
-                            FillAccessRow(row, added);
-                            bytes += added->ByteSizeLong() + 8;
-                            return bytes < kRowsBytes ? Status() : flush();
+                            FillAccessRow(row, rows.Add());
+                            return rows.Added();
                           }));
-  VELLUM_TRY(flush());
+  VELLUM_TRY(rows.Flush());
+  v1::AccessResponse response;
   response.mutable_end()->set_rows(summary.rows);
   response.mutable_end()->set_pending_expansions(summary.pending_expansions);
   return context.call->Write(response);
@@ -133,22 +151,12 @@ Status ServeDiff(const SyncMethodContext& context) {
   VELLUM_ASSIGN_OR_RETURN(const auto from, OpenSide(context, &request.from));
   VELLUM_ASSIGN_OR_RETURN(const auto to, OpenSide(context, &request.to));
   VELLUM_TRY(TakeFiles(context.call, from.get(), to.get()));
-  v1::DiffResponse response;
-  std::size_t bytes = 0;
-  const auto flush = [&]() -> Status {
-    if (bytes == 0) return {};
-    bytes = 0;
-    const Status sent = context.call->Write(response);
-    response.Clear();
-    return sent;
-  };
+  RowSender<v1::DiffResponse> rows(context.call);
   const auto summary = context.service->Diff(
       request,
       [&](const sync::DiffRow& row) -> Status {
-        v1::DiffRow* const added = response.mutable_rows()->add_rows();
-        FillDiffRow(row, added);
-        bytes += added->ByteSizeLong() + 8;
-        return bytes < kRowsBytes ? Status() : flush();
+        FillDiffRow(row, rows.Add());
+        return rows.Added();
       },
       context.call->FollowAs<v1::DiffResponse>());
   if (!summary.ok()) {
@@ -156,7 +164,8 @@ Status ServeDiff(const SyncMethodContext& context) {
     if (from) failure = from->Translate(std::move(failure));
     return to ? to->Translate(std::move(failure)) : failure;
   }
-  VELLUM_TRY(flush());
+  VELLUM_TRY(rows.Flush());
+  v1::DiffResponse response;
   FillDiffSummary(*summary, response.mutable_summary());
   return context.call->Write(response);
 }

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/bytes.h"
+#include "base/hex.h"
 #include "sync/stamp_text.h"
 
 namespace vellum::sync {
@@ -33,13 +34,7 @@ json TextOrHex(const std::string& text) {
     static_cast<void>(plain.dump());
     return plain;
   } catch (const json::exception&) {
-    static constexpr char kHex[] = "0123456789abcdef";
-    std::string hex;
-    for (const char c : text) {
-      const auto byte = static_cast<std::uint8_t>(c);
-      hex += {kHex[byte >> 4], kHex[byte & 15]};
-    }
-    return json{{"hex", hex}};
+    return json{{"hex", Hex(text)}};
   }
 }
 

@@ -1,21 +1,14 @@
-#include <openssl/evp.h>
-
 #include "base/bytes.h"
 #include "storage/files.h"
 #include "storage/tables.h"
+#include "sync/sha256.h"
 #include "sync/store.h"
 
 namespace vellum::sync {
 
 std::string Store::SessionsPath(std::string_view sync_id) const {
   // Sync ids may be longer than a file name.
-  unsigned char digest[32];
-  unsigned size = 0;
-  EVP_Digest(sync_id.data(), sync_id.size(), digest, &size, EVP_sha256(), nullptr);
-  static constexpr char kHex[] = "0123456789abcdef";
-  std::string name;
-  for (const unsigned char byte : digest) name += {kHex[byte >> 4], kHex[byte & 15]};
-  return options_.data_dir + "/sessions/" + name + ".sst";
+  return options_.data_dir + "/sessions/" + Sha256Hex(sync_id) + ".sst";
 }
 
 void Store::ForgetSessions(std::string_view sync_id) {

@@ -32,7 +32,7 @@ Result<View> ReopenView(const sync::Store& store, const ListRequest& request, co
   if (token.view.empty() || token.view.find('/') != std::string::npos || token.view.front() == '.') return gone;
   auto generation = store.OpenGeneration(token.view);
   if (generation.ok()) return sync::ViewOf(*std::move(generation));
-  if (!std::filesystem::exists(store.GenerationPath(token.view))) return gone;
+  if (generation.error().code() == Code::kNotFound || !std::filesystem::exists(store.GenerationPath(token.view))) return gone;
   return std::move(generation).error();
 }
 

@@ -187,11 +187,15 @@ Result<std::shared_ptr<const Generation>> Store::OpenGeneration(const Generation
         return Cache(std::move(generation));
       }
     }
+    if (being_removed_.contains(id)) return NotFound("generation " + Printable(id) + " is being removed");
+    being_opened_.insert(id);
   }
   metrics_->Opened(/*from_cache=*/false);
-  VELLUM_ASSIGN_OR_RETURN(auto generation, OpenFiles(id));
+  auto generation = OpenFiles(id);
   MutexLock lock(&cache_mu_);
-  return Cache(std::move(generation));
+  being_opened_.erase(being_opened_.find(id));
+  if (!generation.ok()) return generation;
+  return Cache(*std::move(generation));
 }
 
 Result<std::shared_ptr<const Generation>> Store::OpenFiles(const GenerationId& id) const {
@@ -271,15 +275,16 @@ void Store::RenewWriterLease() {
   }
 }
 
-Store::Building::Building(Store* store, GenerationId id, LeaseId writer, std::string directory)
+Store::Building::Building(Store* store, GenerationId id, LeaseId writer)
     : store_(store),
       id_(std::move(id)),
       writer_(writer),
-      directory_(std::move(directory)),
+      directory_(store->StagingPath(id_)),
       began_(store->options_.clock->Now()) {}
 
 Store::Building::~Building() {
   if (fate_ == Fate::kAbandon || fate_ == Fate::kRelease) store_->Abandon(*this);
+  store_->Unclaim(id_);
 }
 
 Status Store::Building::SyncName() const {
@@ -298,29 +303,41 @@ MergeLimits Store::Building::Limits(const Work& work) const {
   return limits;
 }
 
-Result<std::unique_ptr<Store::Building>> Store::Register() {
-  const GenerationId id = NewKsuid(options_.clock);
+Result<std::unique_ptr<Store::Building>> Store::Enlist(const GenerationId& id, const std::string& taken) {
+  if (!Claim(id)) return FailedPrecondition(taken);
+  auto lease = PutRegistration(id);
+  if (lease.error().reason() == Reason::kLeaseNotFound) lease = PutRegistration(id);  // it has ended, and is forgotten now
+  if (!lease.ok()) {
+    Unclaim(id);
+    return lease.error().code() == Code::kAborted ? FailedPrecondition(taken) : std::move(lease).error();
+  }
+  return std::unique_ptr<Building>(new Building(this, id, *lease));
+}
+
+Result<LeaseId> Store::PutRegistration(const GenerationId& id) {
   VELLUM_ASSIGN_OR_RETURN(const LeaseId writer, WriterLease());
   const GenerationEntry entry{id, GenerationState::kBuilding, writer, 0};
   Catalog::Change change;
   change.expect.push_back({GenerationKey(id), 0});
   change.put.push_back({GenerationKey(id), entry.ToJson(), writer});
-  VELLUM_TRY(catalog_->Commit(change));
-  std::unique_ptr<Building> building(new Building(this, id, writer, options_.data_dir + "/staging/" + id));
+  Status committed = catalog_->Commit(change);
+  if (committed.reason() == Reason::kLeaseNotFound) {
+    MutexLock lock(&writer_mu_);
+    if (writer_ == writer) writer_ = 0;
+  }
+  VELLUM_TRY(std::move(committed));
+  return writer;
+}
+
+Result<std::unique_ptr<Store::Building>> Store::Register() {
+  const GenerationId id = NewKsuid(options_.clock);
+  VELLUM_ASSIGN_OR_RETURN(auto building, Enlist(id, "generation " + id + " exists already"));
   VELLUM_TRY(storage::CreateDirectory(files(), building->directory()));
   return building;
 }
 
 Result<std::unique_ptr<Store::Building>> Store::TakeOver(const GenerationId& id) {
-  VELLUM_ASSIGN_OR_RETURN(const LeaseId writer, WriterLease());
-  const GenerationEntry entry{id, GenerationState::kBuilding, writer, 0};
-  Catalog::Change change;
-  change.expect.push_back({GenerationKey(id), 0});
-  change.put.push_back({GenerationKey(id), entry.ToJson(), writer});
-  Status taken = catalog_->Commit(change);
-  if (taken.code() == Code::kAborted) return FailedPrecondition("generation " + id + " is being written by another writer");
-  VELLUM_TRY(std::move(taken));
-  std::unique_ptr<Building> building(new Building(this, id, writer, options_.data_dir + "/staging/" + id));
+  VELLUM_ASSIGN_OR_RETURN(auto building, Enlist(id, "generation " + id + " is being written by another writer"));
   building->Keep();  // The open sync owns the directory, whatever becomes of this attempt.
   return building;
 }
@@ -352,22 +369,18 @@ void Store::Abandon(const Building& building) {
   catalog_->Commit(change).IgnoreError("the registration goes with the writer's lease");
 }
 
-Store::Scratch::Scratch(Store* store, std::string name, std::string path)
-    : store_(store), name_(std::move(name)), path_(std::move(path)) {}
+Store::Scratch::Scratch(Store* store, std::string name)
+    : store_(store), name_(std::move(name)), path_(store->StagingPath(name_)) {
+  store_->Claim(name_);
+}
 
 Store::Scratch::~Scratch() {
   storage::RemoveTree(store_->files(), path_).IgnoreError("what is left of it is swept");
-  MutexLock lock(&store_->scratch_mu_);
-  store_->scratch_.erase(name_);
+  store_->Unclaim(name_);
 }
 
 Result<std::unique_ptr<Store::Scratch>> Store::MakeScratch() {
-  const std::string name = "scratch-" + NewKsuid(options_.clock);
-  {
-    MutexLock lock(&scratch_mu_);
-    scratch_.insert(name);
-  }
-  std::unique_ptr<Scratch> scratch(new Scratch(this, name, options_.data_dir + "/staging/" + name));
+  std::unique_ptr<Scratch> scratch(new Scratch(this, "scratch-" + NewKsuid(options_.clock)));
   VELLUM_TRY(storage::CreateDirectory(files(), scratch->path()));
   return scratch;
 }
@@ -420,9 +433,9 @@ Status Store::CommitSwitch(Catalog::Change change, const GenerationId& id, const
       const auto found = Find(each.entry.run.id);
       if (!found.ok()) return committed;
       const std::optional<SyncEntry>& entry = *found;
-      const bool applied = entry && entry->mod_revision != each.entry.mod_revision && std::any_of(entry->history.begin(), entry->history.end(), [&](const HistoryEntry& have) {
-                             return have.generation == id;
-                           });
+      const bool applied = entry && entry->mod_revision != each.entry.mod_revision &&
+                           std::any_of(entry->history.begin(), entry->history.end(),
+                                       [&](const HistoryEntry& have) { return have.generation == id; });
       if (!applied || (each.in_place_of.empty() && entry->generation() != id)) return committed;
     }
     for (const SyncEntry& each : removed) {
@@ -473,7 +486,12 @@ Result<std::shared_ptr<const Generation>> Store::Publish(Building* building, Der
   change.expect.push_back({registered->key, registered->mod_revision});
   VELLUM_ASSIGN_OR_RETURN(change.put, Switched(&switches, building->id(), info.Digest().ToHex()));
   change.put.push_back({registered->key, GenerationEntry{building->id(), GenerationState::kSealed, 0, 0}.ToJson(), 0});
-  MutexLock lock(&switch_mu_);
+  {
+    // From the switch on a sweep may find it, and nothing that refers to it any more.
+    MutexLock lock(&cache_mu_);
+    std::erase_if(evicted_, [](const auto& each) { return each.second.expired(); });
+    evicted_[building->id()] = generation;
+  }
   if (Status committed = CommitSwitch(std::move(change), building->id(), switches, removed); !committed.ok()) {
     if (committed.maybe_applied()) building->fate_ = Building::Fate::kUnknown;
     return committed;
@@ -488,17 +506,22 @@ Result<std::shared_ptr<const Generation>> Store::Publish(Building* building, Der
 
 Status Store::SwitchTo(const GenerationId& generation, std::vector<Switch> switches,
                        const std::vector<SyncEntry>& removed) {
-  MutexLock lock(&switch_mu_);
   VELLUM_ASSIGN_OR_RETURN(const auto row, catalog_->Get(GenerationKey(generation)));
   if (!row) return NotFound("there is no generation " + Printable(generation));
   VELLUM_ASSIGN_OR_RETURN(const GenerationEntry entry, GenerationEntry::FromJson(generation, row->value));
   if (entry.state != GenerationState::kSealed) return FailedPrecondition("generation " + generation + " is not sealed");
-  VELLUM_ASSIGN_OR_RETURN(const auto opened, OpenGeneration(generation));
+  const auto opened = OpenGeneration(generation);
+  if (!opened.ok()) {
+    VELLUM_ASSIGN_OR_RETURN(const auto now, catalog_->Get(row->key));
+    if (!now || now->mod_revision != row->mod_revision) return Aborted("generation " + generation + " was swept meanwhile");
+    return opened.error();
+  }
   Catalog::Change change;
   for (const Switch& each : switches) change.expect.push_back({SyncKey(each.entry.run.id), each.entry.mod_revision});
   change.expect.push_back({row->key, row->mod_revision});
-  VELLUM_ASSIGN_OR_RETURN(change.put, Switched(&switches, generation, opened->info().Digest().ToHex()));
-  // Stored anew, so that a sweep that found nobody pointing here a moment ago loses its compare.
+  VELLUM_ASSIGN_OR_RETURN(change.put, Switched(&switches, generation, (*opened)->info().Digest().ToHex()));
+  // Stored anew, so that a sweep that found nobody pointing here a moment ago loses its compare. If the sweep was first, this
+  // one loses.
   change.put.push_back({row->key, row->value, 0});
   return CommitSwitch(std::move(change), generation, switches, removed);
 }
@@ -506,7 +529,7 @@ Status Store::SwitchTo(const GenerationId& generation, std::vector<Switch> switc
 Status Store::PutOpen(SyncEntry* entry, const Building* building, bool writer_bound) {
   entry->state = SyncState::kOpen;
   entry->staging = building->id();
-  VELLUM_ASSIGN_OR_RETURN(const auto registered, catalog_->Get(GenerationKey(building->id())));
+  VELLUM_ASSIGN_OR_RETURN(const auto registered, Registration(*building));
   if (!registered) return Aborted("the writer of sync " + Printable(entry->run.id) + " was declared dead");
   Catalog::Change change;
   change.expect.push_back({SyncKey(entry->run.id), entry->mod_revision});
@@ -539,7 +562,6 @@ Result<SyncEntry> Store::Rollback(std::string_view sync_id, const std::optional<
 }
 
 Status Store::Remove(const SyncEntry& entry, Writers writers) {
-  MutexLock lock(&switch_mu_);
   Catalog::Change change;
   change.expect.push_back({SyncKey(entry.run.id), entry.mod_revision});
   if (writers == Writers::kRefuse && !entry.staging.empty()) change.expect.push_back({GenerationKey(entry.staging), 0});
@@ -593,21 +615,16 @@ Status Store::SweepGeneration(const GenerationEntry& entry, Swept* swept) {
     if (marked.code() == Code::kAborted) return {};  // somebody points at it again
     VELLUM_TRY(std::move(marked));
   }
+  if (!BeginRemoval(entry.id)) {
+    ++swept->in_use;
+    return {};
+  }
+  Status removed = RemoveDirectory(GenerationPath(entry.id), swept);
   {
     MutexLock lock(&cache_mu_);
-    const auto found = open_.find(entry.id);
-    const auto evicted = evicted_.find(entry.id);
-    if ((found != open_.end() && found->second.generation.use_count() > 1) ||
-        (evicted != evicted_.end() && !evicted->second.expired())) {
-      ++swept->in_use;
-      return {};
-    }
-    if (found != open_.end()) {
-      recency_.erase(found->second.recency);
-      open_.erase(found);
-    }
+    being_removed_.erase(entry.id);
   }
-  VELLUM_TRY(RemoveDirectory(GenerationPath(entry.id), swept));
+  VELLUM_TRY(std::move(removed));
   Catalog::Change change;
   change.remove.push_back(GenerationKey(entry.id));
   VELLUM_TRY(catalog_->Commit(change));
@@ -620,13 +637,66 @@ Status Store::SweepGeneration(const GenerationEntry& entry, Swept* swept) {
   return {};
 }
 
+/// Takes it out of the cache and keeps everybody from opening it. False: somebody reads it.
+bool Store::BeginRemoval(const GenerationId& id) {
+  MutexLock lock(&cache_mu_);
+  const auto found = open_.find(id);
+  const auto evicted = evicted_.find(id);
+  if (being_opened_.contains(id) || (found != open_.end() && found->second.generation.use_count() > 1) ||
+      (evicted != evicted_.end() && !evicted->second.expired())) {
+    return false;
+  }
+  if (found != open_.end()) {
+    recency_.erase(found->second.recency);
+    open_.erase(found);
+  }
+  being_removed_.insert(id);
+  return true;
+}
+
+/// False: somebody has it.
+bool Store::Claim(const std::string& name) {
+  MutexLock lock(&claims_mu_);
+  return claims_.insert(name).second;
+}
+
+void Store::Unclaim(const std::string& name) {
+  MutexLock lock(&claims_mu_);
+  claims_.erase(name);
+}
+
+bool Store::Claimed(const std::string& name) {
+  MutexLock lock(&claims_mu_);
+  return claims_.contains(name);
+}
+
+/// What half-made generations left: the directories of `staged` but those of `kept`, and what was on its way out.
+Status Store::SweepLeftovers(const std::vector<std::string>& staged, const std::set<GenerationId>& kept, Swept* swept) {
+  const std::string staging = options_.data_dir + "/staging";
+  for (const std::string& name : staged) {
+    // Also of a generation that is sealed: its writer died between the switch and tidying up.
+    if (kept.contains(name) || Claimed(name)) continue;
+    VELLUM_TRY(RemoveDirectory(staging + "/" + name, swept));
+    ++swept->directories;
+  }
+  const std::string trash = options_.data_dir + "/trash";
+  VELLUM_ASSIGN_OR_RETURN(const auto thrown_away, storage::ListDirectory(files(), trash));
+  for (const std::string& name : thrown_away) {
+    if (Claimed(name)) continue;
+    swept->bytes += storage::DirectoryBytes(files(), trash + "/" + name);
+    VELLUM_TRY(storage::RemoveTree(files(), trash + "/" + name));
+    ++swept->directories;
+  }
+  return {};
+}
+
 Result<Store::Swept> Store::Sweep() {
   Swept swept;
-  MutexLock lock(&switch_mu_);
-  // In this order, because others register and write meanwhile: a directory that is there now was registered before it was
-  // made, and an open sync is stored before its writer lets the registration go.
-  const std::string staging = options_.data_dir + "/staging";
-  VELLUM_ASSIGN_OR_RETURN(const auto staged, storage::ListDirectory(files(), staging));
+  MutexLock lock(&sweep_mu_);
+  // In this order, because others register, write and switch meanwhile: a directory that is there now was registered before it
+  // was made, and an open sync is stored before its writer lets the registration go. A sync that comes to refer to a generation
+  // of this list after it was made changes the generation's row with it, so that SweepGeneration cannot mark it.
+  VELLUM_ASSIGN_OR_RETURN(const auto staged, storage::ListDirectory(files(), options_.data_dir + "/staging"));
   VELLUM_ASSIGN_OR_RETURN(const auto generations, ListGenerations());
   VELLUM_ASSIGN_OR_RETURN(const auto syncs, List());
   const References references = Referenced(syncs);
@@ -637,23 +707,8 @@ Result<Store::Swept> Store::Sweep() {
     if (entry.state == GenerationState::kBuilding || references.generations.contains(entry.id)) continue;
     VELLUM_TRY(SweepGeneration(entry, &swept));
   }
-  for (const std::string& name : staged) {
-    // Also of a generation that is sealed: its writer died between the switch and tidying up.
-    if (building.contains(name) || references.staging.contains(name)) continue;
-    {
-      MutexLock scratch(&scratch_mu_);
-      if (scratch_.contains(name)) continue;
-    }
-    VELLUM_TRY(RemoveDirectory(staging + "/" + name, &swept));
-    ++swept.directories;
-  }
-  const std::string trash = options_.data_dir + "/trash";
-  VELLUM_ASSIGN_OR_RETURN(const auto thrown_away, storage::ListDirectory(files(), trash));
-  for (const std::string& name : thrown_away) {
-    swept.bytes += storage::DirectoryBytes(files(), trash + "/" + name);
-    VELLUM_TRY(storage::RemoveTree(files(), trash + "/" + name));
-    ++swept.directories;
-  }
+  building.insert(references.staging.begin(), references.staging.end());
+  VELLUM_TRY(SweepLeftovers(staged, building, &swept));
   metrics_->Swept(swept.generations, swept.directories, swept.bytes);
   return swept;
 }

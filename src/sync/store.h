@@ -61,12 +61,13 @@ class Store {
   /// kNotFound: unknown.
   Result<SyncEntry> Get(std::string_view sync_id) const;
 
-  /// The generation, opened or from the cache. Readers keep it by holding the pointer.
+  /// The generation, opened or from the cache. Readers keep it by holding the pointer. kNotFound while it is being removed.
   Result<std::shared_ptr<const Generation>> OpenGeneration(const GenerationId& id) const;
   /// What a sync points at now. kFailedPrecondition for an open sync without one.
   Result<std::shared_ptr<const Generation>> OpenSync(std::string_view sync_id) const;
 
-  /// A generation that is being made: registered, with a directory to work in. Abandoned, and swept, unless published.
+  /// A generation that is being made: registered, with a directory to work in, which no sweep touches while this object is
+  /// there, also if its writer was declared dead. Abandoned, and swept, unless published.
   class Building {
    public:
     ~Building();
@@ -85,7 +86,8 @@ class Store {
     /// What becomes of the registration and of the directory.
     /// kUnknown: nobody knows whether the switch happened; whoever opens the store next will.
     enum class Fate : std::uint8_t { kAbandon, kRelease, kPublished, kUnknown };
-    Building(Store* store, GenerationId id, LeaseId writer, std::string directory);
+    /// The claim on `id` becomes this object's.
+    Building(Store* store, GenerationId id, LeaseId writer);
     Store* const store_;
     const GenerationId id_;
     const LeaseId writer_;
@@ -94,7 +96,8 @@ class Store {
     Fate fate_ = Fate::kAbandon;
   };
   Result<std::unique_ptr<Building>> Register();
-  /// Takes over the staging directory of an open sync whose writer is gone.
+  /// Takes over the staging directory of an open sync whose writer is gone. kFailedPrecondition while it is not, or while it
+  /// was declared dead but goes on in this process: two would write files of the same names.
   Result<std::unique_ptr<Building>> TakeOver(const GenerationId& id);
 
   /// What a switch does to one sync: `entry.mod_revision` is what must still be stored (0: nothing). Its history gets the
@@ -154,7 +157,7 @@ class Store {
 
    private:
     friend class Store;
-    Scratch(Store* store, std::string name, std::string path);
+    Scratch(Store* store, std::string name);
     Store* const store_;
     const std::string name_;
     const std::string path_;
@@ -168,7 +171,8 @@ class Store {
     std::uint64_t in_use = 0;       ///< Left for later: somebody reads them.
     std::uint64_t waiting = 0;      ///< Left for later: nothing has referred to them for less than unreferenced_keep_s.
   };
-  /// Deletes generations that nothing refers to and nobody reads, and what half-made ones left.
+  /// Deletes generations that nothing refers to and nobody reads, and what half-made ones left. Holds up nobody but another
+  /// sweep: switches, writers and readers go on while files are removed.
   Result<Swept> Sweep();
 
   /// What a generation says of itself, without opening it. Read once; then from memory. kDataLoss: missing or damaged.
@@ -193,6 +197,11 @@ class Store {
   Status RemoveOrphanedSessions();
   Result<std::vector<GenerationEntry>> ListGenerations() const;
   Result<LeaseId> WriterLease();
+  /// The lease that it hangs on. kAborted: it is registered already. kLeaseNotFound: the writers' lease has ended; the next
+  /// registration gets a new one.
+  Result<LeaseId> PutRegistration(const GenerationId& id);
+  /// kFailedPrecondition saying `taken`: somebody has it.
+  Result<std::unique_ptr<Building>> Enlist(const GenerationId& id, const std::string& taken);
   void RenewWriterLease();
   Result<std::vector<Catalog::Change::Put>> Switched(std::vector<Switch>* switches, const GenerationId& id,
                                                      const std::string& digest) const;
@@ -201,14 +210,20 @@ class Store {
   void ForgetSessions(std::string_view sync_id);
   void Evict() const VELLUM_REQUIRES(cache_mu_);
   std::size_t Readers() const VELLUM_EXCLUDES(cache_mu_);
-  bool GraceEnded(const GenerationId& id) VELLUM_REQUIRES(switch_mu_);
+  bool GraceEnded(const GenerationId& id) VELLUM_REQUIRES(sweep_mu_);
   storage::FileSystem* files() const { return options_.files.get(); }
   Result<std::shared_ptr<const Generation>> OpenFiles(const GenerationId& id) const;
   /// Keeps it open within the budget of files; returns the handle that is shared.
   std::shared_ptr<const Generation> Cache(std::shared_ptr<const Generation> generation) const VELLUM_REQUIRES(cache_mu_);
   Status RemoveDirectory(const std::string& path, Swept* swept);
   std::string SessionsPath(std::string_view sync_id) const;
-  Status SweepGeneration(const GenerationEntry& entry, Swept* swept);
+  Status SweepGeneration(const GenerationEntry& entry, Swept* swept) VELLUM_REQUIRES(sweep_mu_);
+  Status SweepLeftovers(const std::vector<std::string>& staged, const std::set<GenerationId>& kept, Swept* swept)
+      VELLUM_REQUIRES(sweep_mu_);
+  bool BeginRemoval(const GenerationId& id) VELLUM_EXCLUDES(cache_mu_);
+  bool Claim(const std::string& name) VELLUM_EXCLUDES(claims_mu_);
+  void Unclaim(const std::string& name) VELLUM_EXCLUDES(claims_mu_);
+  bool Claimed(const std::string& name) VELLUM_EXCLUDES(claims_mu_);
   void Abandon(const Building& building);
   /// The row of what is being built. nullopt: its writer was taken for dead, and somebody else may have it.
   Result<std::optional<Catalog::Row>> Registration(const Building& building) const;
@@ -226,22 +241,29 @@ class Store {
   };
   mutable std::list<GenerationId> recency_ VELLUM_GUARDED_BY(cache_mu_);  // latest used first
   mutable std::unordered_map<GenerationId, CachedGeneration> open_ VELLUM_GUARDED_BY(cache_mu_);
-  /// Those that left the cache while somebody read them: a sweep must know, and whoever asks again gets the same one.
+  /// Those outside the cache that somebody holds all the same, as they left it while they were read or are about to come into
+  /// it: a sweep must know, and whoever asks gets the same one.
   mutable std::unordered_map<GenerationId, std::weak_ptr<const Generation>> evicted_ VELLUM_GUARDED_BY(cache_mu_);
+  /// Those whose files somebody is opening: they are in use, and nobody holds a pointer yet.
+  mutable std::multiset<GenerationId> being_opened_ VELLUM_GUARDED_BY(cache_mu_);
+  /// Those whose files a sweep is removing: nobody may open them any more.
+  std::set<GenerationId> being_removed_ VELLUM_GUARDED_BY(cache_mu_);
   /// Contents of GENERATION, which never change.
   mutable Mutex facts_mu_;
   mutable std::unordered_map<GenerationId, std::shared_ptr<const GenerationInfo>> infos_ VELLUM_GUARDED_BY(facts_mu_);
 
   OpenSyncs open_syncs_;
 
-  /// Held while references to existing generations are made or taken away, so that a sweep cannot come between. Taken
-  /// before the others.
-  Mutex switch_mu_;
+  /// One sweep at a time, its file operations included. Nobody else takes it: what keeps a sweep and those who switch apart is
+  /// the generation's row, which a sweep marks as going, and which whoever points a sync at it stores anew; each of them does
+  /// so only if the row is still the one that it has read. Taken before the others.
+  Mutex sweep_mu_;
   /// Since when nothing refers to a generation, as the sweeps saw it.
-  std::unordered_map<GenerationId, Clock::TimePoint> unreferenced_ VELLUM_GUARDED_BY(switch_mu_);
+  std::unordered_map<GenerationId, Clock::TimePoint> unreferenced_ VELLUM_GUARDED_BY(sweep_mu_);
 
-  Mutex scratch_mu_;  // taken after switch_mu_
-  std::set<std::string> scratch_ VELLUM_GUARDED_BY(scratch_mu_);  // names in staging/ that are in use
+  Mutex claims_mu_;  // taken last
+  /// Names in staging/ and trash/ that somebody of this process works on.
+  std::set<std::string> claims_ VELLUM_GUARDED_BY(claims_mu_);
 
   Mutex writer_mu_;
   LeaseId writer_ VELLUM_GUARDED_BY(writer_mu_) = 0;

@@ -5,72 +5,23 @@
 #include <filesystem>
 #include <thread>
 
-#include "base/manual_clock.h"
-#include "base/test_dir.h"
-#include "sync/codec.h"
-#include "sync/memory_catalog.h"
-#include "sync/operations.h"
 #include "sync/stamp_text.h"
+#include "sync/test_syncs.h"
 
 namespace vellum::sync {
 namespace {
 
 namespace fs = std::filesystem;
 
-/// A store over a catalog that outlives it, so that it can be opened again.
-struct TestStore {
-  TestStore() { Reopen(); }
-  void Reopen() {
-    store.reset();
-    StoreOptions options;
-    options.data_dir = dir.path();
-    options.file_bytes = 16384;
-    auto opened = Store::Open(options, &catalog);
-    EXPECT_TRUE(opened.ok()) << opened.error().ToString();
-    store = *std::move(opened);
-  }
-  std::size_t Count(const std::string& folder) const {
-    const fs::directory_iterator at(dir.path() + "/" + folder);
-    return static_cast<std::size_t>(std::distance(fs::begin(at), fs::end(at)));
-  }
+using testing::PutGrant;
+using testing::TestStore;
 
-  TestDir dir;
-  MemoryCatalog catalog;
-  std::unique_ptr<Store> store;
-};
-
-SyncRun RunOf(const std::string& id, const std::string& type = "full") {
-  SyncRun run;
-  run.id = id;
-  run.type = type;
-  run.started_at = 1000;
-  return run;
-}
-
-void PutGrant(RecordSink* sink, const std::string& group, const std::string& user, Stamp stamp, const std::string& data) {
-  const std::string entitlement = "group:" + group + ":member";
-  RecordView grant;
-  grant.type = RecordType::kGrant;
-  grant.type_id = "group";
-  grant.resource_id = group;
-  grant.entitlement_id = entitlement;
-  grant.principal_type_id = "user";
-  grant.principal_id = user;
-  grant.discovered_at = stamp;
-  grant.data = data;
-  ASSERT_TRUE(sink->Put(grant).ok());
-}
+SyncRun RunOf(const std::string& id) { return testing::RunOf({.id = id}); }
 
 /// A sealed sync of `grants` grants, users u-`first` and on.
 void Write(TestStore* to, const std::string& id, int grants, int first, Stamp stamp = 5, const std::string& data = "x",
            const std::string& type = "full") {
-  auto writer = SyncWriter::Begin(to->store.get(), RunOf(id, type), "test");
-  ASSERT_TRUE(writer.ok()) << writer.error().ToString();
-  for (int i = 0; i < grants; ++i) {
-    PutGrant(writer->get(), "g" + std::to_string(i % 7), "u-" + std::to_string(first + i), stamp, data);
-  }
-  auto sealed = (*writer)->Seal(2000, "seal");
-  ASSERT_TRUE(sealed.ok()) << sealed.error().ToString();
+  testing::Write(to, {.id = id, .type = type, .grants = grants, .first = first, .stamp = stamp, .data = data});
 }
 
 std::size_t CountKeys(const Generation& generation, Bucket bucket) {
@@ -195,7 +146,7 @@ TEST(SyncStore, UnknownDirectoriesAreMovedAside) {
 TEST(SyncMerge, UnitesAndWidens) {
   TestStore base;
   Write(&base, "D", 10, 0, 5, "old", "partial");
-  Write(&base, "P", 6, 4, 7, "new", "full");  // 4..9 are newer, none is new: other groups, so some are
+  Write(&base, "P", 6, 4, 7, "new", "full");  // 4..9 are newer, none is new
   const auto outcome = MergeSyncs(base.store.get(), {{base.store.get(), "P"}}, "D");
   ASSERT_TRUE(outcome.ok()) << outcome.error().ToString();
   EXPECT_EQ(base.store->Get("D")->run.type, "full");

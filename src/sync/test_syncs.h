@@ -32,7 +32,19 @@ class FailingCatalog final : public Catalog {
 
   Result<std::optional<Row>> Get(std::string_view key) const override { return under_->Get(key); }
   Result<std::vector<Row>> List(std::string_view prefix) const override { return under_->List(prefix); }
+  /// Called once, after the next transaction that succeeds, before its caller learns of it.
+  void OnceCommitted(std::function<void()> what) { committed_ = std::move(what); }
   Status Commit(const Change& change) override {
+    Status done = CommitOrFail(change);
+    if (done.ok() && committed_) std::exchange(committed_, nullptr)();
+    return done;
+  }
+  Result<LeaseId> GrantLease(std::int64_t ttl_s) override { return under_->GrantLease(ttl_s); }
+  Result<bool> RenewLease(LeaseId id) override { return under_->RenewLease(id); }
+  Status RevokeLease(LeaseId id) override { return under_->RevokeLease(id); }
+
+ private:
+  Status CommitOrFail(const Change& change) {
     if (left_ < 0) return under_->Commit(change);
     if (left_ > 0) {
       --left_;
@@ -43,12 +55,9 @@ class FailingCatalog final : public Catalog {
     const Status done = under_->Commit(change);
     return done.ok() ? Unavailable("died after it").WithMaybeApplied() : done;
   }
-  Result<LeaseId> GrantLease(std::int64_t ttl_s) override { return under_->GrantLease(ttl_s); }
-  Result<bool> RenewLease(LeaseId id) override { return under_->RenewLease(id); }
-  Status RevokeLease(LeaseId id) override { return under_->RevokeLease(id); }
 
- private:
   Catalog* const under_;
+  std::function<void()> committed_;
   int left_ = -1;
   bool applied_ = false;
   bool failed_ = false;

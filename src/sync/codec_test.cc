@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/test_random.h"
+#include "sync/test_record.h"
 
 namespace vellum::sync {
 namespace {
@@ -21,38 +22,8 @@ std::string OddString(std::mt19937_64& random, bool may_be_empty) {
   return text;
 }
 
-struct OwnedRecord {
-  RecordType type = RecordType::kGrant;
-  std::string id, type_id, resource_id, entitlement_id, principal_type_id, principal_id, expansion, content_type, data;
-  bool needs_expansion = false;
-  bool slim = false;
-  Stamp stamp = 0;
-
-  RecordView view() const {
-    RecordView record;
-    record.type = type;
-    record.discovered_at = stamp;
-    record.id = id;
-    record.type_id = type_id;
-    record.resource_id = resource_id;
-    record.entitlement_id = entitlement_id;
-    record.principal_type_id = principal_type_id;
-    record.principal_id = principal_id;
-    record.expansion = expansion;
-    record.needs_expansion = needs_expansion;
-    record.slim = slim;
-    record.content_type = content_type;
-    record.data = data;
-    return record;
-  }
-  auto Identity() const {
-    return std::tuple(type, type_id, type == RecordType::kEntitlement || type == RecordType::kGrant ? resource_id : "",
-                      type == RecordType::kGrant ? entitlement_id : id, principal_type_id, principal_id);
-  }
-};
-
-OwnedRecord Draw(std::mt19937_64& random) {
-  OwnedRecord record;
+TestRecord Draw(std::mt19937_64& random) {
+  TestRecord record;
   record.type = static_cast<RecordType>(random() % kRecordTypes);
   record.stamp = random() % 3;
   record.data = OddString(random, true);
@@ -67,9 +38,9 @@ OwnedRecord Draw(std::mt19937_64& random) {
   if (record.type == RecordType::kGrant) {
     record.entitlement_id = random() % 2 ? record.type_id + ":" + record.resource_id + ":" + OddString(random, true)
                                          : OddString(random, false);
-    record.principal_type_id = OddString(random, false);
+    record.principal_type = OddString(random, false);
     record.principal_id = OddString(random, false);
-    if (random() % 2) record.id = ConventionalGrantId(record.entitlement_id, record.principal_type_id, record.principal_id);
+    if (random() % 2) record.id = ConventionalGrantId(record.entitlement_id, record.principal_type, record.principal_id);
     record.expansion = random() % 2 ? OddString(random, true) : "";
     record.needs_expansion = random() % 2;
     record.slim = random() % 2;
@@ -78,7 +49,7 @@ OwnedRecord Draw(std::mt19937_64& random) {
   return record;
 }
 
-std::string KeyOf(const OwnedRecord& record) {
+std::string KeyOf(const TestRecord& record) {
   std::string key;
   AppendRecordKey(&key, record.view());
   return key;
@@ -87,7 +58,7 @@ std::string KeyOf(const OwnedRecord& record) {
 TEST(SyncCodec, RecordsRoundTrip) {
   std::mt19937_64 random = SeededRandom();
   for (int i = 0; i < 20000; ++i) {
-    const OwnedRecord record = Draw(random);
+    const TestRecord record = Draw(random);
     ASSERT_TRUE(CheckRecord(record.view()).ok());
     std::string value;
     AppendRecordValue(&value, record.view());
@@ -100,7 +71,7 @@ TEST(SyncCodec, RecordsRoundTrip) {
     EXPECT_EQ(back.type_id, record.type_id);
     EXPECT_EQ(back.resource_id, record.resource_id);
     EXPECT_EQ(back.entitlement_id, record.entitlement_id);
-    EXPECT_EQ(back.principal_type_id, record.principal_type_id);
+    EXPECT_EQ(back.principal_type_id, record.principal_type);
     EXPECT_EQ(back.principal_id, record.principal_id);
     EXPECT_EQ(back.expansion, record.expansion);
     EXPECT_EQ(back.needs_expansion, record.needs_expansion);
@@ -128,8 +99,8 @@ TEST(SyncCodec, RecordsRoundTrip) {
 TEST(SyncCodec, EqualKeysMeanEqualIdentitiesAndPartsDecideTheOrder) {
   std::mt19937_64 random = SeededRandom();
   for (int i = 0; i < 20000; ++i) {
-    const OwnedRecord a = Draw(random);
-    const OwnedRecord b = Draw(random);
+    const TestRecord a = Draw(random);
+    const TestRecord b = Draw(random);
     EXPECT_EQ(KeyOf(a) == KeyOf(b), a.Identity() == b.Identity());
     if (a.type == b.type && a.type == RecordType::kResource) {
       EXPECT_EQ(KeyOf(a) < KeyOf(b), std::tie(a.type_id, a.id) < std::tie(b.type_id, b.id));
@@ -140,7 +111,7 @@ TEST(SyncCodec, EqualKeysMeanEqualIdentitiesAndPartsDecideTheOrder) {
 TEST(SyncCodec, HostileBytesAreRefused) {
   std::mt19937_64 random = SeededRandom();
   for (int i = 0; i < 50000; ++i) {
-    const OwnedRecord record = Draw(random);
+    const TestRecord record = Draw(random);
     std::string key = KeyOf(record);
     std::string value;
     AppendRecordValue(&value, record.view());

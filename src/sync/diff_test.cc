@@ -49,8 +49,8 @@ Found Ask(const ReadView& before, const ReadView& after, bool stamps, DiffSummar
   const auto result = DiffViews(before, after, options, [&found](const DiffRow& row) {
     TestRecord old_record;
     TestRecord new_record;
-    if (row.before != nullptr) old_record = OwnedRecord(*row.before);
-    if (row.after != nullptr) new_record = OwnedRecord(*row.after);
+    if (row.before != nullptr) old_record = TestRecordOf(*row.before);
+    if (row.after != nullptr) new_record = TestRecordOf(*row.after);
     const char* const change = row.change == Change::kAdded ? "added" : row.change == Change::kRemoved ? "removed" : "changed";
     const auto identity = row.before != nullptr ? old_record.Identity() : new_record.Identity();
     EXPECT_FALSE(found.contains(identity));

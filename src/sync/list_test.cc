@@ -48,7 +48,7 @@ Shown ListAll(const ReadView& view, const RecordQuery& query, std::uint64_t page
     std::uint64_t here = 0;
     const RecordVisitor visit = [&](const RecordView& record) {
       shown.insert(principals ? std::vector<std::string>{std::string(record.type_id), std::string(record.id)}
-                              : OwnedRecord(record).Shown());
+                              : TestRecordOf(record).Shown());
       ++here;
       return Status();
     };
@@ -140,7 +140,7 @@ void CheckFinds(const TestModel& model, const ReadView& view, TestWorld* world, 
     if (one.type == RecordType::kResource && expected.size() > 1) continue;
     Shown found;
     const auto count = FindRecords(view, one.type, id, [&found](const RecordView& record) {
-      found.insert(OwnedRecord(record).Shown());
+      found.insert(TestRecordOf(record).Shown());
       return Status();
     });
     ASSERT_TRUE(count.ok()) << count.error().ToString();

@@ -28,7 +28,7 @@ class Buffer {
  public:
   explicit Buffer(bool with_previous) : with_previous_(with_previous) {}
 
-  void Deliver(WatchDelivery delivery) VELLUM_EXCLUDES(mu_) {
+  void Deliver(const WatchDelivery& delivery) VELLUM_EXCLUDES(mu_) {
     WatchEvents batch;
     batch.revision = delivery.revision;
     for (const PublishedEvent* published : delivery.events) {
@@ -49,7 +49,7 @@ class Buffer {
         EndLocked(OutOfRange("required revision has been compacted (compacted: " + std::to_string(delivery.revision) + ")",
                              Reason::kCompacted));
         break;
-      case WatchDelivery::Kind::kFailed: EndLocked(std::move(delivery.failure)); break;
+      case WatchDelivery::Kind::kFailed: EndLocked(delivery.failure); break;
     }
     wake_.NotifyAll();
   }
@@ -108,7 +108,7 @@ class Sink final : public WatchSink {
  public:
   explicit Sink(std::shared_ptr<Buffer> buffer) : buffer_(std::move(buffer)) {}
   ~Sink() override { buffer_->End(Unavailable("the store is closed", Reason::kStopped)); }
-  void Deliver(WatchDelivery delivery) override { buffer_->Deliver(std::move(delivery)); }
+  void Deliver(const WatchDelivery& delivery) override { buffer_->Deliver(delivery); }
   bool Accepts() const override { return buffer_->Accepts(); }
 
  private:

@@ -19,6 +19,8 @@ constexpr std::size_t kWatchersPerRead = 512;
 constexpr std::size_t kIntervalsPerRead = 64;
 /// Queued watchers looked at to find those that can share a read.
 constexpr std::size_t kCompanionsLookedAt = 4096;
+/// Events for which a watcher keeps room between deliveries.
+constexpr std::size_t kKeptEvents = 8;
 
 std::size_t BytesOf(const KeyValue& kv) { return kv.key.size() + kv.value.size() + sizeof(KeyValue); }
 
@@ -56,9 +58,11 @@ struct WatchCore::Watcher : IntervalIndex::Item, std::enable_shared_from_this<Wa
   Where where = Where::kNowhere;
   bool behind = false;
   bool events_since_tick = false;
-  // What it is sent when the running call ends.
+  // What it is sent before the running call ends.
   std::vector<const PublishedEvent*> events;
-  std::vector<PublishedRevisionPtr> owners;
+  std::size_t revisions = 0;  ///< Those that the events are of; ...
+  Revision first = 0;         ///< ... the first ...
+  Revision last = 0;          ///< ... and the last of them.
 };
 
 struct WatchCore::Stream {
@@ -119,7 +123,7 @@ void WatchCore::Watch(StreamId stream_id, std::int64_t id, WatchOptions options,
                             Jitter(stream->id, options_.progress_interval);
     }
   }
-  Deliver(stream, {WatchDelivery::Kind::kCreated, id, current, {}, {}, {}});
+  Deliver(stream, {WatchDelivery::Kind::kCreated, id, current, {}, {}});
   if (watcher->next < now.compacted || watcher->next < 0)
     EndCompacted(watcher, now.compacted);
   else
@@ -190,9 +194,9 @@ void WatchCore::FallBehind(Watcher* watcher, Revision next) {
   Place(watcher->shared_from_this());
 }
 
-void WatchCore::Deliver(Stream* stream, WatchDelivery delivery) {
+void WatchCore::Deliver(Stream* stream, const WatchDelivery& delivery) {
   if (!std::exchange(stream->flush, true)) to_flush_.push_back(stream);
-  stream->sink->Deliver(std::move(delivery));
+  stream->sink->Deliver(delivery);
 }
 
 void WatchCore::FlushSinks() {
@@ -206,21 +210,23 @@ void WatchCore::FlushSinks() {
 void WatchCore::EndCompacted(const WatcherPtr& watcher, Revision compacted) {
   Stream* const stream = watcher->stream;
   Forget(watcher);
-  Deliver(stream, {WatchDelivery::Kind::kCompacted, watcher->id, compacted, {}, {}, {}});
+  Deliver(stream, {WatchDelivery::Kind::kCompacted, watcher->id, compacted, {}, {}});
 }
 
 void WatchCore::EndFailed(const WatcherPtr& watcher, const Status& failure) {
   Stream* const stream = watcher->stream;
   Forget(watcher);
-  Deliver(stream, {WatchDelivery::Kind::kFailed, watcher->id, 0, {}, {}, failure});
+  Deliver(stream, {WatchDelivery::Kind::kFailed, watcher->id, 0, {}, failure});
 }
 
-bool WatchCore::Collect(Watcher* watcher, const PublishedRevisionPtr& revision, const PublishedEvent& event) {
+bool WatchCore::Collect(Watcher* watcher, const PublishedRevision& revision, const PublishedEvent& event) {
   const bool unwanted =
       event.event.type == EventType::kPut ? watcher->options.no_put : watcher->options.no_delete;
   if (unwanted) return false;
+  if (watcher->events.empty()) watcher->first = revision.revision;
+  if (watcher->revisions == 0 || watcher->last != revision.revision) ++watcher->revisions;
+  watcher->last = revision.revision;
   watcher->events.push_back(&event);
-  if (watcher->owners.empty() || watcher->owners.back() != revision) watcher->owners.push_back(revision);
   return true;
 }
 
@@ -228,19 +234,21 @@ void WatchCore::SendCollected(Watcher* watcher, Revision header) {
   if (watcher->events.empty()) return;
   events_sent_ += watcher->events.size();
   watcher->events_since_tick = true;
-  WatchDelivery delivery;
-  delivery.watcher = watcher->id;
-  delivery.revision = header;
-  delivery.events = std::exchange(watcher->events, {});
-  delivery.owners = std::exchange(watcher->owners, {});
-  Deliver(watcher->stream, std::move(delivery));
+  Deliver(watcher->stream, {WatchDelivery::Kind::kEvents, watcher->id, header, watcher->events, {}});
+  DropCollected(watcher);
 }
 
-void WatchCore::MatchSynced(const PublishedRevisionPtr& revision) {
-  for (const PublishedEvent& event : revision->events) {
+void WatchCore::DropCollected(Watcher* watcher) {
+  watcher->events.clear();
+  watcher->revisions = 0;
+  if (watcher->events.capacity() > kKeptEvents) watcher->events.shrink_to_fit();
+}
+
+void WatchCore::MatchSynced(const PublishedRevision& revision) {
+  for (const PublishedEvent& event : revision.events) {
     synced_.VisitMatches(event.event.kv.key, [&](IntervalIndex::Item* item) {
       auto* watcher = static_cast<Watcher*>(item);
-      if (watcher->next > revision->revision) return;  // starts in the future
+      if (watcher->next > revision.revision) return;  // starts in the future
       const bool first = watcher->events.empty();
       if (Collect(watcher, revision, event) && first) touched_.push_back(watcher);
     });
@@ -248,17 +256,15 @@ void WatchCore::MatchSynced(const PublishedRevisionPtr& revision) {
 }
 
 void WatchCore::SendTouched() {
-  for (Watcher* watcher : std::exchange(touched_, {})) {
-    const Revision first = watcher->owners.front()->revision;
-    const Revision last = watcher->owners.back()->revision;
+  for (Watcher* watcher : touched_) {
     if (watcher->stream->sink->Accepts()) {
-      SendCollected(watcher, last);
-      continue;
+      SendCollected(watcher, watcher->last);
+    } else {
+      DropCollected(watcher);
+      FallBehind(watcher, watcher->first);
     }
-    watcher->events.clear();
-    watcher->owners.clear();
-    FallBehind(watcher, first);
   }
+  touched_.clear();
 }
 
 void WatchCore::Publish(const std::vector<PublishedRevisionPtr>& revisions) {
@@ -269,7 +275,7 @@ void WatchCore::Publish(const std::vector<PublishedRevisionPtr>& revisions) {
       SkipTo(revision->revision);
       continue;
     }
-    MatchSynced(revision);
+    MatchSynced(*revision);
     ring_.Append(revision);
     published_ = revision->revision;
   }
@@ -309,12 +315,12 @@ std::size_t WatchCore::CatchUpOne(const WatcherPtr& watcher, Position now) {
   std::size_t looked_at = 0;
   std::size_t bytes = 0;
   Revision revision = watcher->next;
-  while (revision <= published_ && watcher->owners.size() < options_.catch_up_revisions_max &&
+  while (revision <= published_ && watcher->revisions < options_.catch_up_revisions_max &&
          bytes < options_.catch_up_bytes_max && looked_at < kRingEventsPerTurn) {
     const PublishedRevisionPtr& published = ring_.At(revision++);
     looked_at += 1 + published->events.size();
     for (const PublishedEvent& event : published->events) {
-      if (watcher->options.interval.Contains(event.event.kv.key) && Collect(watcher.get(), published, event))
+      if (watcher->options.interval.Contains(event.event.kv.key) && Collect(watcher.get(), *published, event))
         bytes += BytesOf(event.event);
     }
   }
@@ -435,7 +441,7 @@ void WatchCore::ReadDone(Read read, Result<EventBatch> outcome, Position now) {
       for (const PublishedRevisionPtr& revision : revisions) {
         if (revision->revision < watcher->next) continue;
         for (const PublishedEvent& event : revision->events) {
-          if (watcher->options.interval.Contains(event.event.kv.key)) Collect(watcher.get(), revision, event);
+          if (watcher->options.interval.Contains(event.event.kv.key)) Collect(watcher.get(), *revision, event);
         }
       }
       watcher->next = std::max(watcher->next, outcome->next);
@@ -490,7 +496,7 @@ void WatchCore::SendProgress(Stream* stream) {
     const bool quiet = !std::exchange(watcher->events_since_tick, false);
     const bool synced = watcher->where == Watcher::Where::kSynced && watcher->next <= published_ + 1;
     if (quiet && synced && stream->sink->Accepts())
-      Deliver(stream, {WatchDelivery::Kind::kProgress, id, published_, {}, {}, {}});
+      Deliver(stream, {WatchDelivery::Kind::kProgress, id, published_, {}, {}});
   }
 }
 

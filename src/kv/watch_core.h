@@ -90,14 +90,15 @@ class WatchCore {
   void Forget(const WatcherPtr& watcher);
   void EndCompacted(const WatcherPtr& watcher, Revision compacted);
   void EndFailed(const WatcherPtr& watcher, const Status& failure);
-  void Deliver(Stream* stream, WatchDelivery delivery);
+  void Deliver(Stream* stream, const WatchDelivery& delivery);
   void FlushSinks();
-  /// Adds the event to what the watcher is sent next, if it wants it.
-  static bool Collect(Watcher* watcher, const PublishedRevisionPtr& revision, const PublishedEvent& event);
+  /// Adds the event to what the watcher is sent next, if it wants it. Whoever calls keeps `revision` until that is sent.
+  static bool Collect(Watcher* watcher, const PublishedRevision& revision, const PublishedEvent& event);
   void SendCollected(Watcher* watcher, Revision header);
+  static void DropCollected(Watcher* watcher);
   /// Sends what Publish collected, or lets those fall behind whose sinks have no room.
   void SendTouched();
-  void MatchSynced(const PublishedRevisionPtr& revision);
+  void MatchSynced(const PublishedRevision& revision);
   /// Whether the ring can serve a watcher that is behind.
   bool CanReplay(const Watcher& watcher, Position now) const;
   /// Places a watcher that is behind and that the ring does not serve now.

@@ -278,12 +278,17 @@ void WatchHub::SinkReady(StreamId stream) {
 }
 
 void WatchHub::Publish(std::vector<PublishedRevisionPtr> revisions) {
-  MutexLock lock(&impl_->mu);
-  for (PublishedRevisionPtr& revision : revisions) {
-    impl_->newest = revision->revision;
-    impl_->inbox.Append(std::move(revision));
+  bool notify = false;
+  {
+    MutexLock lock(&impl_->mu);
+    for (PublishedRevisionPtr& revision : revisions) {
+      impl_->newest = revision->revision;
+      impl_->inbox.Append(std::move(revision));
+    }
+    notify = !impl_->unwatched || impl_->inbox.bytes() >= kUnwatchedBytes;
   }
-  if (!impl_->unwatched || impl_->inbox.bytes() >= kUnwatchedBytes) impl_->wake.NotifyOne();
+  // Without the lock, which the hub would wake up to wait for.
+  if (notify) impl_->wake.NotifyOne();
 }
 
 std::size_t WatchHub::watchers() const { return impl_->watchers.load(std::memory_order_relaxed); }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -46,9 +47,8 @@ struct WatchDelivery {
   std::int64_t watcher = 0;
   /// kCreated, kProgress: the store's revision. kEvents: the header's revision. kCompacted: C.
   Revision revision = 0;
-  /// kEvents: pointers into `owners`, in revision and sub order, whole revisions only, filters applied.
-  std::vector<const PublishedEvent*> events;
-  std::vector<PublishedRevisionPtr> owners;
+  /// kEvents: in revision and sub order, whole revisions only, filters applied. Valid while it is being delivered.
+  std::span<const PublishedEvent* const> events;
   Status failure;  ///< kFailed.
 };
 
@@ -57,7 +57,7 @@ class WatchSink {
  public:
   virtual ~WatchSink() = default;
   /// Takes a delivery. `with_previous` is the watcher's. Must not block.
-  virtual void Deliver(WatchDelivery delivery) = 0;
+  virtual void Deliver(const WatchDelivery& delivery) = 0;
   /// False: the stream's buffer is full (bytes not yet on the socket). Its watchers then get nothing more and fall back
   /// to reading history, until WatchHub::SinkReady.
   virtual bool Accepts() const = 0;

@@ -128,9 +128,9 @@ TEST_F(KvWatchHub, NeverStarted) {
 class SmallSink final : public WatchSink {
  public:
   explicit SmallSink(const FakeHistory* history) : checking(std::make_shared<CheckingSink>(history)) {}
-  void Deliver(WatchDelivery delivery) override {
+  void Deliver(const WatchDelivery& delivery) override {
     buffered_.fetch_add(1);
-    checking->Deliver(std::move(delivery));
+    checking->Deliver(delivery);
   }
   bool Accepts() const override { return buffered_.load() < 3; }
   /// Whether it was full.

@@ -81,7 +81,7 @@ class Keeper final : public WatchSink {
  public:
   explicit Keeper(bool slow) : slow_(slow) {}
 
-  void Deliver(WatchDelivery delivery) override {
+  void Deliver(const WatchDelivery& delivery) override {
     MutexLock lock(&mu_);
     switch (delivery.kind) {
       case WatchDelivery::Kind::kCreated: created_ = delivery.revision; break;

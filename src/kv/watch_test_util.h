@@ -130,7 +130,7 @@ class CheckingSink final : public WatchSink {
     watchers_[id].over = true;
   }
 
-  void Deliver(WatchDelivery delivery) override {
+  void Deliver(const WatchDelivery& delivery) override {
     MutexLock lock(&mu_);
     changed_.NotifyAll();
     ASSERT_TRUE(watchers_.contains(delivery.watcher));

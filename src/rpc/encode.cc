@@ -23,6 +23,23 @@ std::size_t VarintSize(std::uint64_t value) {
 
 std::uint64_t Tag(int field, std::uint64_t type) { return static_cast<std::uint64_t>(field) << 3 | type; }
 
+void AppendVarint(std::uint64_t value, std::string* out) {
+  char bytes[10];
+  std::size_t size = 0;
+  while (value >= 0x80) {
+    bytes[size++] = static_cast<char>(value | 0x80);
+    value >>= 7;
+  }
+  bytes[size++] = static_cast<char>(value);
+  out->append(bytes, size);
+}
+
+void AppendUnsigned(int field, std::uint64_t value, std::string* out) {
+  if (value == 0) return;
+  AppendVarint(Tag(field, kVarintType), out);
+  AppendVarint(value, out);
+}
+
 std::size_t UnsignedSize(int field, std::uint64_t value) {
   return value == 0 ? 0 : VarintSize(Tag(field, kVarintType)) + VarintSize(value);
 }
@@ -116,19 +133,9 @@ void WriteTxnBody(MessageWriter* writer, TxnResponse&& response) {
 
 }  // namespace
 
-void MessageWriter::Varint(std::uint64_t value) {
-  while (value >= 0x80) {
-    own_.push_back(static_cast<char>(value | 0x80));
-    value >>= 7;
-  }
-  own_.push_back(static_cast<char>(value));
-}
+void MessageWriter::Varint(std::uint64_t value) { AppendVarint(value, &own_); }
 
-void MessageWriter::Unsigned(int field, std::uint64_t value) {
-  if (value == 0) return;
-  Varint(Tag(field, kVarintType));
-  Varint(value);
-}
+void MessageWriter::Unsigned(int field, std::uint64_t value) { AppendUnsigned(field, value, &own_); }
 
 void MessageWriter::Begin(int field, std::size_t size) {
   Varint(Tag(field, kLengthType));
@@ -251,6 +258,17 @@ std::string EncodeWatchResponseHead(const HeaderIds& ids, const WatchResponseHea
   writer.Bytes(6, head.cancel_reason);
   writer.Bool(7, head.fragment);
   return std::move(writer.Take().front().own);
+}
+
+std::string EncodeWatchHeader(const HeaderIds& ids, Revision revision) {
+  MessageWriter writer;
+  WriteHeader(&writer, ids, revision);
+  return std::move(writer.Take().front().own);
+}
+
+void AppendWatchId(std::int64_t watch_id, bool fragment, std::string* out) {
+  AppendUnsigned(2, static_cast<std::uint64_t>(watch_id), out);
+  AppendUnsigned(7, fragment ? 1 : 0, out);
 }
 
 }  // namespace vellum::rpc

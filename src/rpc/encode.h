@@ -79,4 +79,9 @@ struct WatchResponseHead {
 };
 std::string EncodeWatchResponseHead(const HeaderIds& ids, const WatchResponseHead& head);
 
+/// The head of a response with events, in two parts: the header, which all responses of one revision have in common, ...
+std::string EncodeWatchHeader(const HeaderIds& ids, Revision revision);
+/// ... and what follows it: appended to `out`.
+void AppendWatchId(std::int64_t watch_id, bool fragment, std::string* out);
+
 }  // namespace vellum::rpc

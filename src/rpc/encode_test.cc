@@ -168,6 +168,20 @@ TEST(RpcEncode, WatchResponsesEqualProtobufsBytes) {
   EXPECT_EQ(TakeEvent(message.mutable_events(2)), erase);
 }
 
+TEST(RpcEncode, TheHeadOfEventsInTwoPartsIsTheHead) {
+  for (const std::int64_t watch_id : {std::int64_t{0}, std::int64_t{1}, std::int64_t{300}, std::int64_t{-4}}) {
+    for (const bool fragment : {false, true}) {
+      WatchResponseHead head;
+      head.revision = 12;
+      head.watch_id = watch_id;
+      head.fragment = fragment;
+      std::string bytes = EncodeWatchHeader(kIds, head.revision);
+      AppendWatchId(watch_id, fragment, &bytes);
+      EXPECT_EQ(bytes, EncodeWatchResponseHead(kIds, head));
+    }
+  }
+}
+
 TEST(RpcEncode, AWatchResponseWithRevisionZeroKeepsTheIds) {
   WatchResponseHead head;
   head.compact_revision = 10;

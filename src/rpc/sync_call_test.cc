@@ -20,6 +20,7 @@ class FakeWriter final : public wire::StreamWriter {
     sent_.push_back(message.front().own);
     changed_.NotifyAll();
   }
+  void SendFramed(std::string, std::size_t) override { ADD_FAILURE() << "these calls send one by one"; }
   void Finish(Status status) override {
     MutexLock lock(&mu_);
     end_ = std::move(status);

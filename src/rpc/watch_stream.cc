@@ -1,8 +1,10 @@
 #include "rpc/watch_stream.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "kv/schema.h"
+#include "wire/grpc.h"
 
 namespace vellum::rpc {
 namespace {
@@ -42,8 +44,11 @@ bool IsEmptyRange(const pb::WatchCreateRequest& request) {
   return end <= FirstKey(request);
 }
 
+// Responses with fewer bytes of events are copied together. Beyond, the wire refers to the events' bytes instead.
+constexpr std::size_t kGatherBelow = 4096;
+
 // The event as it goes on the wire, made once for all who get it.
-wire::SharedBytes Encoded(const kv::PublishedEvent& event, bool with_previous) {
+const wire::SharedBytes& Encoded(const kv::PublishedEvent& event, bool with_previous) {
   const bool previous = with_previous && event.event.prev_kv.has_value();
   auto& slot = event.encoded[previous ? 1 : 0];
   if (slot == nullptr) slot = std::make_shared<const std::string>(EncodeWatchEvent(event.event, previous));
@@ -65,7 +70,7 @@ std::string_view WatchStream::WhyRefused(const pb::WatchCreateRequest& request) 
   if (request.start_revision() < 0) return ErrorText(EtcdError::kCompacted);
   if (IsEmptyRange(request)) return kEmptyRange;
   if (request.watch_id() != 0 && numbers_.contains(request.watch_id())) return kDuplicateId;
-  if (watchers_.size() >= core_->context.limits.watchers_per_stream_max) {
+  if (watchers_ >= core_->context.limits.watchers_per_stream_max) {
     return ErrorText(EtcdError::kTooManyRequests);
   }
   return {};
@@ -87,12 +92,12 @@ void WatchStream::Create(const pb::WatchCreateRequest& request, std::size_t requ
     create.request_bytes = request_bytes;
     create.refusal = WhyRefused(request);
     if (create.refusal.empty()) {
-      create.watch_id = ChooseId(request.watch_id());
+      create.watcher = {ChooseId(request.watch_id()), request.prev_kv(), request.fragment()};
       number = create.number = next_number_++;
-      watchers_[number] = {create.watch_id, request.prev_kv(), request.fragment()};
-      numbers_[create.watch_id] = number;
+      numbers_[create.watcher.watch_id] = number;
+      ++watchers_;
     } else {
-      create.watch_id = kNoWatchId;
+      create.watcher.watch_id = kNoWatchId;
       create.revision = current;
       answered = AnswerCreates();
     }
@@ -107,7 +112,7 @@ std::size_t WatchStream::AnswerCreates() {
     const PendingCreate& create = pending_creates_.front();
     WatchResponseHead head;
     head.revision = *create.revision;
-    head.watch_id = create.watch_id;
+    head.watch_id = create.watcher.watch_id;
     head.created = true;
     head.canceled = !create.refusal.empty();
     head.cancel_reason = create.refusal;
@@ -125,6 +130,7 @@ void WatchStream::Created(std::int64_t number, Revision revision) {
     for (PendingCreate& create : pending_creates_) {
       if (create.number != number) continue;  // the first one, unless the hub confirmed out of order
       create.revision = revision;
+      created_[number] = create.watcher;
       break;
     }
     answered = AnswerCreates();
@@ -183,21 +189,24 @@ void WatchStream::Writable() {
 
 bool WatchStream::Accepts() const { return writer_->unsent_bytes() <= core_->context.limits.stream_high_water_bytes; }
 
-void WatchStream::Deliver(kv::WatchDelivery delivery) {
+void WatchStream::Deliver(const kv::WatchDelivery& delivery) {
   using Kind = kv::WatchDelivery::Kind;
+  if (delivery.kind == Kind::kEvents) {
+    const auto found = created_.find(delivery.watcher);
+    if (found != created_.end()) Events(found->second, delivery);
+    return;
+  }
+  Flush();  // what was delivered before goes first
   if (delivery.kind == Kind::kCreated) {
     Created(delivery.watcher, delivery.revision);
     return;
   }
-  const bool ends = delivery.kind == Kind::kCompacted || delivery.kind == Kind::kFailed;
-  const auto watcher = ends ? Forget(delivery.watcher) : Find(delivery.watcher);
-  if (!watcher) return;
-  if (delivery.kind == Kind::kEvents) {
-    Events(*watcher, delivery);
-    return;
-  }
+  const auto found = created_.find(delivery.watcher);
+  if (found == created_.end()) return;
+  const Watcher watcher = found->second;
+  if (delivery.kind != Kind::kProgress) Forget(delivery.watcher);
   WatchResponseHead head;
-  head.watch_id = watcher->watch_id;
+  head.watch_id = watcher.watch_id;
   Status failure;
   switch (delivery.kind) {
     case Kind::kCompacted:
@@ -219,76 +228,92 @@ void WatchStream::Deliver(kv::WatchDelivery delivery) {
 }
 
 void WatchStream::Events(const Watcher& watcher, const kv::WatchDelivery& delivery) {
-  std::vector<wire::SharedBytes> events;
-  events.reserve(delivery.events.size());
   std::size_t bytes = 0;
-  for (const kv::PublishedEvent* event : delivery.events) {
-    events.push_back(Encoded(*event, watcher.with_previous));
-    bytes += events.back()->size();
-  }
+  for (const kv::PublishedEvent* event : delivery.events) bytes += Encoded(*event, watcher.with_previous)->size();
   const Limits& limits = core_->context.limits;
   const std::size_t fragment_from = limits.request_bytes_max + limits.fragment_slack_bytes;
-  if (watcher.fragment && bytes >= fragment_from && events.size() > 1) {
-    SendFragments(watcher, delivery.revision, std::move(events));
+  if (watcher.fragment && bytes >= fragment_from && delivery.events.size() > 1) {
+    SendFragments(watcher, delivery.revision, delivery.events);
     return;
   }
   // The rest of the response is far below a kilobyte.
   if (bytes + 1024 <= limits.response_bytes_max) {
-    SendEvents(watcher, delivery.revision, events, false);
+    SendEvents(watcher, delivery.revision, delivery.events, bytes, false);
     return;
   }
-  if (!Forget(delivery.watcher)) return;
+  const std::optional<Watcher> ended = Forget(delivery.watcher);
+  if (!ended) return;
   const std::string reason = "etcdserver: one response would take " + std::to_string(bytes) + " bytes, more than the " +
                              std::to_string(limits.response_bytes_max) +
                              " that a message can have: watch with fragments, or fewer keys";
   WatchResponseHead head;
   head.revision = delivery.revision;
-  head.watch_id = watcher.watch_id;
+  head.watch_id = ended->watch_id;
   head.canceled = true;
   head.cancel_reason = reason;
+  Flush();
   Send(head);
   hub_->Cancel(stream_, delivery.watcher, [](bool) {});
 }
 
-void WatchStream::SendFragments(const Watcher& watcher, Revision revision, std::vector<wire::SharedBytes> events) {
+void WatchStream::SendFragments(const Watcher& watcher, Revision revision, EventPointers events) {
   const Limits& limits = core_->context.limits;
   const std::size_t part_bytes = limits.request_bytes_max + limits.fragment_slack_bytes;
+  const auto size = [&](std::size_t i) { return Encoded(*events[i], watcher.with_previous)->size(); };
   std::size_t begin = 0;
   while (begin < events.size()) {
-    std::size_t bytes = events[begin]->size();
+    std::size_t bytes = size(begin);
     std::size_t end = begin + 1;
-    while (end < events.size() && bytes + events[end]->size() < part_bytes) bytes += events[end++]->size();
-    SendEvents(watcher, revision, std::span(events).subspan(begin, end - begin), end < events.size());
+    while (end < events.size() && bytes + size(end) < part_bytes) bytes += size(end++);
+    SendEvents(watcher, revision, events.subspan(begin, end - begin), bytes, end < events.size());
     begin = end;
   }
 }
 
-void WatchStream::SendEvents(const Watcher& watcher, Revision revision, std::span<wire::SharedBytes> events,
+void WatchStream::SendEvents(const Watcher& watcher, Revision revision, EventPointers events, std::size_t bytes,
                              bool more) {
+  if (bytes < kGatherBelow) return Gather(watcher, revision, events, bytes, more);
+  Flush();
   WatchResponseHead head;
   head.revision = revision;
   head.watch_id = watcher.watch_id;
   head.fragment = more;
   wire::Message message(events.size());
-  for (std::size_t i = 0; i < events.size(); ++i) message[i].shared = std::move(events[i]);
-  if (message.empty()) message.emplace_back();
+  for (std::size_t i = 0; i < events.size(); ++i) message[i].shared = Encoded(*events[i], watcher.with_previous);
   message.front().own = EncodeWatchResponseHead(core_->ids, head);
   writer_->Send(std::move(message));
 }
 
-std::optional<WatchStream::Watcher> WatchStream::Find(std::int64_t number) const {
-  MutexLock lock(&mu_);
-  const auto found = watchers_.find(number);
-  if (found == watchers_.end()) return std::nullopt;
-  return found->second;
+void WatchStream::Gather(const Watcher& watcher, Revision revision, EventPointers events, std::size_t bytes,
+                         bool more) {
+  if (header_revision_ != revision) {
+    header_ = EncodeWatchHeader(core_->ids, revision);
+    header_revision_ = revision;
+  }
+  if (gathered_.empty()) gathered_.reserve(std::max(gathered_before_, bytes + 64));
+  const std::size_t begin = gathered_.size();
+  gathered_.append(wire::kMessagePrefixBytes, '\0').append(header_);
+  AppendWatchId(watcher.watch_id, more, &gathered_);
+  for (const kv::PublishedEvent* event : events) gathered_.append(*Encoded(*event, watcher.with_previous));
+  wire::WriteMessagePrefix(gathered_.size() - begin - wire::kMessagePrefixBytes, gathered_.data() + begin);
+  ++gathered_count_;
+  // What waits here counts as unsent: at the mark the wire gets it, and sees to it that the stream is writable again.
+  if (writer_->unsent_bytes() + gathered_.size() > core_->context.limits.stream_high_water_bytes) Flush();
+}
+
+void WatchStream::Flush() {
+  if (gathered_.empty()) return;
+  gathered_before_ = gathered_.size();
+  writer_->SendFramed(std::exchange(gathered_, {}), std::exchange(gathered_count_, 0));
 }
 
 std::optional<WatchStream::Watcher> WatchStream::Forget(std::int64_t number) {
-  MutexLock lock(&mu_);
-  const auto found = watchers_.find(number);
-  if (found == watchers_.end()) return std::nullopt;
+  const auto found = created_.find(number);
+  if (found == created_.end()) return std::nullopt;
   const Watcher watcher = found->second;
-  watchers_.erase(found);
+  created_.erase(found);
+  MutexLock lock(&mu_);
+  --watchers_;
   const auto used = numbers_.find(watcher.watch_id);
   if (used != numbers_.end() && used->second == number) numbers_.erase(used);
   return watcher;

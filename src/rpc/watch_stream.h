@@ -35,8 +35,9 @@ class WatchStream final : public kv::WatchSink, public std::enable_shared_from_t
   void Writable();
 
   /// From the hub.
-  void Deliver(kv::WatchDelivery delivery) override VELLUM_EXCLUDES(mu_);
+  void Deliver(const kv::WatchDelivery& delivery) override VELLUM_EXCLUDES(mu_);
   bool Accepts() const override;
+  void Flush() override;
 
  private:
   struct Watcher {
@@ -48,7 +49,7 @@ class WatchStream final : public kv::WatchSink, public std::enable_shared_from_t
   /// that the hub has yet to confirm, or the text that refuses it.
   struct PendingCreate {
     std::int64_t number = 0;
-    std::int64_t watch_id = 0;
+    Watcher watcher;
     std::size_t request_bytes = 0;
     std::string_view refusal;           ///< Not empty: refused.
     std::optional<Revision> revision;   ///< Set: ready to be sent.
@@ -61,11 +62,13 @@ class WatchStream final : public kv::WatchSink, public std::enable_shared_from_t
   std::size_t AnswerCreates() VELLUM_REQUIRES(mu_);
   void Created(std::int64_t number, Revision revision) VELLUM_EXCLUDES(mu_);
   void Events(const Watcher& watcher, const kv::WatchDelivery& delivery);
-  void SendFragments(const Watcher& watcher, Revision revision, std::vector<wire::SharedBytes> events);
-  void SendEvents(const Watcher& watcher, Revision revision, std::span<wire::SharedBytes> events, bool more);
+  using EventPointers = std::span<const kv::PublishedEvent* const>;
+  void SendFragments(const Watcher& watcher, Revision revision, EventPointers events);
+  /// `bytes`: of the events, encoded.
+  void SendEvents(const Watcher& watcher, Revision revision, EventPointers events, std::size_t bytes, bool more);
+  void Gather(const Watcher& watcher, Revision revision, EventPointers events, std::size_t bytes, bool more);
   void Canceled(std::int64_t number) VELLUM_EXCLUDES(mu_);
-  std::optional<Watcher> Find(std::int64_t number) const VELLUM_EXCLUDES(mu_);
-  /// Takes the watcher off the books. nullopt: it was not there.
+  /// Takes the watcher off the books. nullopt: it was not there. From the hub.
   std::optional<Watcher> Forget(std::int64_t number) VELLUM_EXCLUDES(mu_);
   void Send(const WatchResponseHead& head);
 
@@ -77,11 +80,20 @@ class WatchStream final : public kv::WatchSink, public std::enable_shared_from_t
 
   RequestCredit credit_;
   mutable Mutex mu_;
-  std::unordered_map<std::int64_t, Watcher> watchers_ VELLUM_GUARDED_BY(mu_);      // by the hub's number
+  std::size_t watchers_ VELLUM_GUARDED_BY(mu_) = 0;  // asked for and not forgotten
   std::unordered_map<std::int64_t, std::int64_t> numbers_ VELLUM_GUARDED_BY(mu_);  // ids in use -> the hub's number
   std::deque<PendingCreate> pending_creates_ VELLUM_GUARDED_BY(mu_);
   std::int64_t next_number_ VELLUM_GUARDED_BY(mu_) = 1;
   std::int64_t next_id_ VELLUM_GUARDED_BY(mu_) = 0;
+
+  // The hub's thread only.
+  std::unordered_map<std::int64_t, Watcher> created_;  // by the hub's number
+  // Small responses of the turn that is running, framed: they leave together, in one piece of mail.
+  std::string gathered_;
+  std::size_t gathered_count_ = 0;
+  std::size_t gathered_before_ = 0;  // bytes, the last time
+  std::string header_;               // encoded, ...
+  Revision header_revision_ = -1;    // ... of this revision
 };
 
 }  // namespace vellum::rpc

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "wire/grpc.h"
 #include "wire/test_client.h"
 #include "wire/test_services.h"
 
@@ -337,6 +338,41 @@ TEST(WireStream, SendsFromManyThreadsArriveInOrderOfEachThread) {
       EXPECT_EQ(std::stoi(message.substr(2)), next[thread]++);
     }
   }
+}
+
+TEST(WireStream, FramedMessagesArriveOneByOneBetweenTheOthers) {
+  TestServer server;
+  TestClient client(server.address());
+  TestCall* const call = client.Start("/test.Echo/Feed", {}, {"x"}, false);
+  ASSERT_TRUE(client.Pump([&] { return server.services().seen.messages == 1; }));
+  const auto writer = server.services().writers()[0];
+  std::vector<std::string> expected;
+  const auto framed = [&](const std::vector<std::string>& messages) {
+    std::string bytes;
+    for (const std::string& message : messages) {
+      const std::size_t at = bytes.size();
+      bytes.append(kMessagePrefixBytes, '\0').append(message);
+      WriteMessagePrefix(message.size(), bytes.data() + at);
+      expected.push_back(message);
+    }
+    writer->SendFramed(std::move(bytes), messages.size());
+  };
+  writer->Send(OneMessage("alone"));
+  expected.emplace_back("alone");
+  framed({"a", "", std::string(300, 'b')});
+  framed({});
+  framed({std::string(3000, 'c'), std::string(3000, 'd')});  // together more than is copied
+  framed({"e"});
+  writer->Send(OneMessage("last"));
+  expected.emplace_back("last");
+  writer->Finish({});
+  ASSERT_TRUE(client.PumpUntilClosed(call));
+  EXPECT_EQ(call->status(), 0);
+  EXPECT_EQ(call->Messages(), expected);
+  EXPECT_EQ(server.Metric("grpc_server_msg_sent_total{grpc_method=\"Feed\",grpc_service=\"test.Echo\",grpc_type="
+                          "\"bidi_stream\"}"),
+            static_cast<double>(expected.size()));
+  EXPECT_EQ(server.Metric("vellum_wire_reply_bytes"), 0);
 }
 
 TEST(WireStream, FinishWithStatusAfterMessages) {

@@ -182,12 +182,23 @@ void Http2Session::Enqueue(Http2Stream* stream, Message message) {
   metrics().reply_bytes.fetch_add(static_cast<std::int64_t>(added), std::memory_order_relaxed);
 }
 
+bool Http2Session::AdmitMessage(Http2Stream* stream, std::size_t bytes) {
+  if (bytes <= options().send_message_bytes_max) return true;
+  EndCall(stream, ResourceExhausted("grpc: trying to send message larger than max (" + std::to_string(bytes) + " vs. " +
+                                    std::to_string(options().send_message_bytes_max) + ")"));
+  return false;
+}
+
+void Http2Session::SendFramed(Http2Stream* stream, Message framed, std::size_t count) {
+  const std::size_t bytes = MessageBytes(framed) - count * kMessagePrefixBytes;
+  if (!AdmitMessage(stream, bytes)) return;
+  context_.stats->Sent(stream->method->index, bytes, count);
+  Enqueue(stream, std::move(framed));
+}
+
 void Http2Session::SendMessage(Http2Stream* stream, Message message) {
   const std::size_t bytes = MessageBytes(message);
-  if (bytes > options().send_message_bytes_max) {
-    return EndCall(stream, ResourceExhausted("grpc: trying to send message larger than max (" + std::to_string(bytes) +
-                                             " vs. " + std::to_string(options().send_message_bytes_max) + ")"));
-  }
+  if (!AdmitMessage(stream, bytes)) return;
   context_.stats->Sent(stream->method->index, bytes);
   std::string prefix(kMessagePrefixBytes, '\0');
   WriteMessagePrefix(bytes, prefix.data());
@@ -215,8 +226,13 @@ void Http2Session::OnOutbox(std::int32_t id, Outbox* outbox) {
       stream->held -= std::min<std::uint64_t>(stream->held, contents_.consumed);
       Credit(stream);
     }
-    for (Message& message : contents_.messages) {
-      if (!stream->end) SendMessage(stream, std::move(message));
+    for (Outbox::Sent& sent : contents_.messages) {
+      if (stream->end) break;
+      if (sent.framed > 0) {
+        SendFramed(stream, std::move(sent.message), sent.framed);
+      } else {
+        SendMessage(stream, std::move(sent.message));
+      }
     }
     if (contents_.end) {
       EndCall(stream, std::move(*contents_.end));

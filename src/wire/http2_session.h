@@ -169,7 +169,10 @@ class Http2Session final : public Session {
   void SubmitTrailersOnly(Http2Stream* stream, int http_status);
   void SubmitHttp(Http2Stream* stream, HttpResponse response);
   void SubmitTrailer(Http2Stream* stream);
+  /// False: it is too large, and the call has been ended.
+  bool AdmitMessage(Http2Stream* stream, std::size_t bytes);
   void SendMessage(Http2Stream* stream, Message message);
+  void SendFramed(Http2Stream* stream, Message framed, std::size_t count);
   void Enqueue(Http2Stream* stream, Message message);
   void EnqueueBytes(Http2Stream* stream, std::string_view bytes);
   void Wake(Http2Stream* stream);

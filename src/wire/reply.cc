@@ -127,12 +127,24 @@ bool Outbox::Schedule() {
 
 void Outbox::Send(Message message) {
   const std::size_t bytes = MessageBytes(message) + kMessagePrefixBytes;
+  Add({std::move(message), 0}, bytes);
+}
+
+void Outbox::SendFramed(std::string framed, std::size_t count) {
+  if (count == 0) return;
+  const std::size_t bytes = framed.size();
+  Message message(1);
+  message.front().own = std::move(framed);
+  Add({std::move(message), count}, bytes);
+}
+
+void Outbox::Add(Sent sent, std::size_t bytes) {
   bool push = false;
   {
     MutexLock lock(&mu_);
     if (closed_ || end_) return;
     if (unsent_.fetch_add(bytes) + bytes > high_water_bytes_) above_high_water_.store(true);
-    messages_.push_back(std::move(message));
+    messages_.push_back(std::move(sent));
     push = Schedule();
   }
   if (push) mailbox_->Push(this);
@@ -177,7 +189,7 @@ bool Outbox::Left(std::size_t bytes) {
 }
 
 void Outbox::Close() {
-  std::vector<Message> dropped;
+  std::vector<Sent> dropped;
   MutexLock lock(&mu_);
   closed_ = true;
   dropped.swap(messages_);

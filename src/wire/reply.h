@@ -35,13 +35,18 @@ class Outbox final : public StreamWriter, public Mail, public std::enable_shared
 
   // --- Any thread. ---
   void Send(Message message) override;
+  void SendFramed(std::string framed, std::size_t count) override;
   void Finish(Status status) override;
   std::size_t unsent_bytes() const override { return unsent_.load(std::memory_order_relaxed); }
   void Consumed(std::size_t bytes) override;
 
   // --- The loop's. ---
+  struct Sent {
+    Message message;
+    std::size_t framed = 0;  ///< This many messages with their prefixes; 0: one message that still wants its prefix.
+  };
   struct Contents {
-    std::vector<Message> messages;
+    std::vector<Sent> messages;
     std::optional<Status> end;
     std::size_t consumed = 0;
   };
@@ -55,6 +60,8 @@ class Outbox final : public StreamWriter, public Mail, public std::enable_shared
   void Deliver(Session* session) override;
 
  private:
+  /// `bytes` with prefixes.
+  void Add(Sent sent, std::size_t bytes) VELLUM_EXCLUDES(mu_);
   /// True if the caller has to Push this once it has let go of the lock: a mailbox that is closed calls back at once.
   [[nodiscard]] bool Schedule() VELLUM_REQUIRES(mu_);
 
@@ -67,7 +74,7 @@ class Outbox final : public StreamWriter, public Mail, public std::enable_shared
   std::atomic<bool> above_high_water_{false};
 
   Mutex mu_;
-  std::vector<Message> messages_ VELLUM_GUARDED_BY(mu_);
+  std::vector<Sent> messages_ VELLUM_GUARDED_BY(mu_);
   std::optional<Status> end_ VELLUM_GUARDED_BY(mu_);
   std::size_t consumed_ VELLUM_GUARDED_BY(mu_) = 0;
   bool closed_ VELLUM_GUARDED_BY(mu_) = false;

@@ -64,6 +64,9 @@ class StreamWriter {
  public:
   virtual ~StreamWriter() = default;
   virtual void Send(Message message) = 0;
+  /// Sends `count` messages at the cost of one: `framed` has them one after another, each behind its prefix
+  /// (WriteMessagePrefix). Together they must keep within ServerOptions::send_message_bytes_max.
+  virtual void SendFramed(std::string framed, std::size_t count) = 0;
   /// Ends the call after what was sent. OK: grpc-status 0.
   virtual void Finish(Status status) = 0;
   /// Bytes handed to Send that the stream still holds because the client's window or socket does not take them. When

@@ -102,8 +102,8 @@ class LoopStats {
     ++Touch(method).received;
     received_bytes_ += bytes;
   }
-  void Sent(std::size_t method, std::size_t bytes) {
-    ++Touch(method).sent;
+  void Sent(std::size_t method, std::size_t bytes, std::size_t messages = 1) {
+    Touch(method).sent += static_cast<std::uint32_t>(messages);
     sent_bytes_ += bytes;
   }
   void Handled(std::size_t method, Code code);

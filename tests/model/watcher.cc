@@ -7,7 +7,7 @@
 namespace vellum::model {
 
 struct Watcher::Box final : kv::WatchSink {
-  void Deliver(kv::WatchDelivery delivery) override VELLUM_EXCLUDES(mu) {
+  void Deliver(const kv::WatchDelivery& delivery) override VELLUM_EXCLUDES(mu) {
     MutexLock lock(&mu);
     for (const kv::PublishedEvent* event : delivery.events) events.push_back(event->event);
     if (delivery.kind == kv::WatchDelivery::Kind::kCompacted) compacted = delivery.revision;

@@ -3,21 +3,11 @@
 #include <gtest/gtest.h>
 
 #include "base/manual_clock.h"
+#include "base/test_await.h"
 #include "base/test_dir.h"
 
 namespace vellum::service {
 namespace {
-
-/// Lets other threads run until the condition holds, for at most half a minute.
-template <typename Condition>
-bool Await(const Condition& condition) {
-  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > until) return false;
-    std::this_thread::yield();
-  }
-  return true;
-}
 
 void WriteFull(SyncService* service, const std::string& id, sync::Stamp started_at, sync::Stamp ended_at) {
   WriteRequest request;

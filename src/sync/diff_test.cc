@@ -141,13 +141,18 @@ TEST(SyncDiff, DerivedSyncsReadOnlyWhatChanged) {
   }
 }
 
-TEST(SyncDiff, OrderInAMapAndSpellingOfNumbersMeanNothing) {
+TestRecord AnnsGrant() {
   TestRecord grant;
   grant.type_id = "group";
   grant.resource_id = "g";
   grant.entitlement_id = "member";
   grant.principal_type = "user";
   grant.principal_id = "ann";
+  return grant;
+}
+
+TEST(SyncDiff, OrderInAMapAndSpellingOfNumbersMeanNothing) {
+  TestRecord grant = AnnsGrant();
   const auto differ = [&grant](const std::string& before, const std::string& after) {
     TestSyncs syncs;
     grant.data = before;
@@ -169,12 +174,7 @@ TEST(SyncDiff, OrderInAMapAndSpellingOfNumbersMeanNothing) {
 }
 
 TEST(SyncDiff, WhatColumnsKeepCounts) {
-  TestRecord grant;
-  grant.type_id = "group";
-  grant.resource_id = "g";
-  grant.entitlement_id = "member";
-  grant.principal_type = "user";
-  grant.principal_id = "ann";
+  TestRecord grant = AnnsGrant();
   grant.data = GrantMessage({});
   const auto changed = [&grant](const TestRecord& other, bool stamps = false) {
     TestSyncs syncs;

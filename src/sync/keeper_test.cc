@@ -2,8 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <thread>
-
+#include "base/test_await.h"
 #include "sync/test_syncs.h"
 #include "sync/upkeep.h"
 
@@ -21,17 +20,6 @@ KeeperOptions Unpaced() {
   KeeperOptions options;
   options.bytes_per_second = 0;
   return options;
-}
-
-/// Waits for a condition without sleeping: lets other threads run until it holds, for at most half a minute.
-template <typename Condition>
-bool Await(const Condition& condition) {
-  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > until) return false;
-    std::this_thread::yield();
-  }
-  return true;
 }
 
 TEST(KeeperOptions, RetentionIsReadFromWords) {

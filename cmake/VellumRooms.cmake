@@ -29,6 +29,14 @@ function(vellum_link_rooms target)
   target_link_libraries(${target} PRIVATE vellum_build_flags)
 endfunction()
 
+# How long a test may take at the most: `seconds`, and under a sanitizer five times that.
+function(vellum_timeout result seconds)
+  if(VELLUM_SANITIZE)
+    math(EXPR seconds "${seconds} * 5")
+  endif()
+  set(${result} ${seconds} PARENT_SCOPE)
+endfunction()
+
 # The unit tests of a room, which lie beside its code, as one program vellum_<room>_test.
 #
 #   vellum_room_test(kv ROOMS base storage kv SOURCES a_test.cc b_test.cc)
@@ -43,6 +51,7 @@ function(vellum_room_test name)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)
   endif()
+  vellum_timeout(ARG_TIMEOUT ${ARG_TIMEOUT})
   find_package(GTest REQUIRED)
   include(GoogleTest)
   add_executable(vellum_${name}_test ${ARG_SOURCES})

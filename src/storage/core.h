@@ -142,6 +142,8 @@ struct Database::Impl {
     return failure;
   }
   Status Fail(Status status);
+  /// What goes behind the next batch, as a blob. Only the writer.
+  std::string_view NextMark(const std::string& batch);
 };
 
 }  // namespace vellum::storage

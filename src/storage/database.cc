@@ -76,15 +76,23 @@ Database::~Database() {
   }
 }
 
+/// What the log needs to hear behind a batch.
+std::string_view Database::Impl::NextMark(const std::string& batch) {
+  if (mark_due.load(std::memory_order_relaxed)) {
+    mark_due.store(false, std::memory_order_relaxed);
+    return kSyncedMark;
+  }
+  return batch.back() == '\0' ? kEndMark : std::string_view();
+}
+
 Status Database::Write(Batch&& batch) {
   if (impl_->failed.load(std::memory_order_acquire)) return impl_->Failure();
   Batch::Impl& content = *batch.impl_;
   if (!content.status.ok()) return FromEngine(content.status).WithContext("the batch");
   if (batch.empty()) return {};
   const auto start = SteadyClock::now();
-  if (impl_->mark_due.load(std::memory_order_relaxed)) {
-    impl_->mark_due.store(false, std::memory_order_relaxed);
-    const rocksdb::Status marked = content.batch.PutLogData({kSyncedMark.data(), kSyncedMark.size()});
+  if (const std::string_view mark = impl_->NextMark(content.batch.Data()); !mark.empty()) {
+    const rocksdb::Status marked = content.batch.PutLogData({mark.data(), mark.size()});
     if (!marked.ok()) return FromEngine(marked).WithContext("the batch");
   }
   rocksdb::Status status = impl_->core->db()->Write(rocksdb::WriteOptions(), &content.batch);

@@ -126,7 +126,7 @@ class Checker {
     // A log is synced before the next one gets its first byte: see GuardLogs.
     if (scan.end == LogScan::End::kTorn && !last) scan.end = LogScan::End::kDamaged;
     if (scan.end == LogScan::End::kWhole) {
-      VELLUM_TRY(SyncWhole(log));
+      VELLUM_TRY(CutTo(scan.good_bytes, log));
       return true;
     }
     if (scan.end == LogScan::End::kTorn) {
@@ -150,8 +150,8 @@ class Checker {
     const LogBlocks blocks = [&](std::uint64_t block) -> Result<std::string_view> {
       const std::uint64_t start = block * kLogBlockBytes;
       if (chunk.empty() || start < chunk_start || start >= chunk_start + kReadBytes) {
-        chunk_start = start;
-        VELLUM_TRY(FromEngine(file->Read(start, kReadBytes, {}, &chunk, scratch.get(), nullptr)));
+        chunk_start = start / kReadBytes * kReadBytes;
+        VELLUM_TRY(FromEngine(file->Read(chunk_start, kReadBytes, {}, &chunk, scratch.get(), nullptr)));
       }
       const std::string_view view(chunk.data(), chunk.size());
       return start - chunk_start >= view.size() ? std::string_view()
@@ -171,17 +171,14 @@ class Checker {
   Status CutTail(const LogFile& log, const LogScan& scan) {
     VELLUM_LOG(options_.logger, kWarn, "cutting a log's unfinished end",
                {{"file", log.path}, {"bytes", log.bytes - scan.good_bytes}, {"reason", scan.reason}});
-    std::unique_ptr<rocksdb::FSWritableFile> file;
-    VELLUM_TRY(FromEngine(files_->ReopenWritableFile(log.path, {}, &file, nullptr)).WithContext(log.path));
-    VELLUM_TRY(FromEngine(file->Truncate(scan.good_bytes, {}, nullptr)).WithContext(log.path));
-    VELLUM_TRY(FromEngine(file->Fsync({}, nullptr)).WithContext(log.path));
-    return FromEngine(file->Close({}, nullptr)).WithContext(log.path);
+    return CutTo(scan.good_bytes, log);
   }
 
-  /// After kill -9 a log may be whole only in the system's memory.
-  Status SyncWhole(const LogFile& log) {
+  /// Cuts off what is behind `bytes`, and syncs: after kill -9 a log may be whole only in the system's memory.
+  Status CutTo(std::uint64_t bytes, const LogFile& log) {
     std::unique_ptr<rocksdb::FSWritableFile> file;
     VELLUM_TRY(FromEngine(files_->ReopenWritableFile(log.path, {}, &file, nullptr)).WithContext(log.path));
+    if (bytes < log.bytes) VELLUM_TRY(FromEngine(file->Truncate(bytes, {}, nullptr)).WithContext(log.path));
     VELLUM_TRY(FromEngine(file->Fsync({}, nullptr)).WithContext(log.path));
     return FromEngine(file->Close({}, nullptr)).WithContext(log.path);
   }

@@ -51,14 +51,13 @@ const std::string& EncodedMark() {
 /// others behind it, because they tell damage from a torn end.
 class Scanner {
  public:
-  Scanner(LogKind kind, std::uint64_t bytes, const LogBlocks& blocks) : kind_(kind), bytes_(bytes), blocks_(blocks) {}
+  Scanner(LogKind kind, std::uint64_t file_bytes, const LogBlocks& blocks)
+      : kind_(kind), file_bytes_(file_bytes), blocks_(blocks) {}
 
   Result<LogScan> Run() {
+    VELLUM_ASSIGN_OR_RETURN(bytes_, FindEnd());
     for (std::uint64_t start = 0; start < bytes_; start += kLogBlockBytes) {
-      VELLUM_ASSIGN_OR_RETURN(const std::string_view block, blocks_(start / kLogBlockBytes));
-      if (block.size() != std::min(kLogBlockBytes, bytes_ - start)) {
-        return DataLoss("the file shrank while it was read", Reason::kCorrupt);
-      }
+      VELLUM_ASSIGN_OR_RETURN(const std::string_view block, Read(start));
       ScanBlock(start, block);
       if (Decided()) break;
     }
@@ -70,26 +69,48 @@ class Scanner {
  private:
   enum class Kind : std::uint8_t { kIncomplete, kWrong };
 
+  Result<std::string_view> Read(std::uint64_t start) const {
+    VELLUM_ASSIGN_OR_RETURN(const std::string_view block, blocks_(start / kLogBlockBytes));
+    if (block.size() == std::min(kLogBlockBytes, file_bytes_ - start)) return block;
+    return DataLoss("the file shrank while it was read", Reason::kCorrupt);
+  }
+
+  /// Where a log's bytes end: a write-ahead log has space ahead of it, which reads as zeros.
+  Result<std::uint64_t> FindEnd() const {
+    if (kind_ == LogKind::kManifest) return file_bytes_;
+    for (std::uint64_t end = file_bytes_; end > 0;) {
+      const std::uint64_t start = (end - 1) / kLogBlockBytes * kLogBlockBytes;
+      VELLUM_ASSIGN_OR_RETURN(const std::string_view block, Read(start));
+      const std::size_t last = block.find_last_not_of('\0');
+      if (last != std::string_view::npos) return start + last + 1;
+      end = start;
+    }
+    return std::uint64_t{0};
+  }
+
   /// What is behind the present block cannot change the verdict.
   bool Decided() const { return found_behind_ && (synced_behind_ || !unwritten_sector_); }
 
-  void ScanBlock(std::uint64_t start, std::string_view block) {
+  /// `whole` is the block as the file has it, with the space ahead.
+  void ScanBlock(std::uint64_t start, std::string_view whole) {
+    const std::string_view block = whole.substr(0, bytes_ - start);
     start_ = start;
     std::uint64_t offset = 0;
-    while (block.size() - offset >= kHeaderBytes) {
+    while (offset + kHeaderBytes <= block.size()) {
       const Record record = ParseHeader(block.substr(offset, kHeaderBytes));
       if (searching_) {
-        if (record.type < kFull || record.type > kLast || !IsWhole(block, offset, record)) {
+        if (record.type < kFull || record.type > kLast || !IsWhole(whole, offset, record)) {
           CountZeros(block, offset, offset + 1);
           ++offset;
           continue;
         }
         searching_ = false;
         found_behind_ = true;
-      } else if (!Check(block, offset, record)) {
+      } else if (!IsWhole(whole, offset, record) || !KnowsType(record)) {
+        Blame(block, offset, record);
         continue;  // here again, searching
       }
-      if (Accept(offset, record, block.substr(offset + kHeaderBytes, record.length))) {
+      if (Accept(offset, record, whole.substr(offset + kHeaderBytes, record.length))) {
         offset += kHeaderBytes + record.length;
       }
     }
@@ -100,22 +121,26 @@ class Scanner {
     }
   }
 
-  /// Is this a record as it was written? If not, breaks.
-  bool Check(std::string_view block, std::uint64_t offset, const Record& record) {
+  static bool KnowsType(const Record& record) {
+    return (record.type >= kFull && record.type <= kLast) || (record.type & kIgnorable) != 0;
+  }
+
+  /// Breaks at a record that is not as it was written. A log's last byte is no zero (see kEndMark), so that the space
+  /// ahead of it does not count here.
+  void Blame(std::string_view block, std::uint64_t offset, const Record& record) {
     const std::uint64_t place = start_ + offset;
-    if (IsWhole(block, offset, record)) {
-      if ((record.type >= kFull && record.type <= kLast) || (record.type & kIgnorable) != 0) return true;
-      return Break(Kind::kWrong, place, "a record's type is unknown");
-    }
     const std::uint64_t end = offset + kHeaderBytes + record.length;
-    if (end > kLogBlockBytes) return Break(Kind::kWrong, place, "a record reaches beyond its block");
-    if (end <= block.size()) return Break(Kind::kWrong, place, "a record's checksum is wrong");
-    // It reaches beyond the end of the file: the checksum, which does not cover the length, tells whether its end is
-    // missing or its length is wrong.
-    if (Masked(Crc32c(block.substr(offset + kHeaderBytes - 1))) == record.checksum) {
-      return Break(Kind::kWrong, place, "a record's length is wrong");
+    if (end > kLogBlockBytes) {
+      Break(Kind::kWrong, place, "a record reaches beyond its block");
+    } else if (end <= block.size()) {
+      Break(Kind::kWrong, place, IsWhole(block, offset, record) ? "a record's type is unknown" : "a record's checksum is wrong");
+    } else if (Masked(Crc32c(block.substr(offset + kHeaderBytes - 1))) == record.checksum) {
+      // It reaches beyond the end of the log: the checksum, which does not cover the length, tells whether its end is
+      // missing or its length is wrong.
+      Break(Kind::kWrong, place, "a record's length is wrong");
+    } else {
+      Break(Kind::kIncomplete, place, "the last record is incomplete");
     }
-    return Break(Kind::kIncomplete, place, "the last record is incomplete");
   }
 
   /// Takes a record into account: the order of the pieces, and what a whole one ends in. False: broke.
@@ -184,9 +209,10 @@ class Scanner {
   }
 
   const LogKind kind_;
-  const std::uint64_t bytes_;
+  const std::uint64_t file_bytes_;
   const LogBlocks& blocks_;
 
+  std::uint64_t bytes_ = 0;  // without the space ahead
   std::uint64_t start_ = 0;  // of the present block
   std::uint64_t good_bytes_ = 0;
 

@@ -46,27 +46,52 @@ TEST(LogScan, BatchesThatEndNearABlocksEnd) {
   }
 }
 
+/// Space that a log has ahead, as far as tests take it.
+constexpr std::size_t kAhead[] = {0, 1, 600, 100000};
+
 TEST(LogScan, EveryCutIsATornEndAfterTheLastWholeBatch) {
   LogBuilder builder;
   builder.Batch(10).Batch(33000).Batch(10).Batch(2000);
-  for (std::size_t size = 0; size < builder.log().size(); size += size % 32768 < 60 ? 1 : 97) {
-    const LogScan scan = Scan(builder.log().substr(0, size));
-    std::size_t whole = 0;
-    for (const std::size_t end : builder.ends()) whole = end <= size ? end : whole;
-    EXPECT_EQ(scan.good_bytes, whole) << size;
-    EXPECT_EQ(scan.end, whole == size ? End::kWhole : End::kTorn) << size;
+  for (const std::size_t ahead : kAhead) {
+    for (std::size_t size = 0; size < builder.log().size(); size += size % 32768 < 60 ? 1 : 97) {
+      const std::string cut = builder.log().substr(0, size);
+      const LogScan scan = Scan(cut + std::string(ahead, '\0'));
+      std::size_t whole = 0;
+      for (const std::size_t end : builder.ends()) whole = end <= size ? end : whole;
+      EXPECT_EQ(scan.good_bytes, whole) << size;
+      // Of the next record there may be nothing but zeros.
+      const bool nothing = cut.find_first_not_of('\0', whole) == std::string::npos;
+      EXPECT_EQ(scan.end, nothing ? End::kWhole : End::kTorn) << size;
+    }
+  }
+}
+
+TEST(LogScan, ABatchThatEndsInZerosIsWhole) {
+  for (const std::size_t zeros : {1u, 8u, 40000u}) {
+    LogBuilder builder;
+    builder.Batch(10);
+    const std::size_t first = builder.log().size();
+    builder.Zeros(zeros);
+    for (const std::size_t ahead : kAhead) {
+      const LogScan scan = Scan(builder.log() + std::string(ahead, '\0'));
+      EXPECT_EQ(scan.end, End::kWhole);
+      EXPECT_EQ(scan.good_bytes, builder.log().size());
+      EXPECT_EQ(Scan(Changed(builder.log(), first + 10) + std::string(ahead, '\0')).good_bytes, first);
+    }
   }
 }
 
 TEST(LogScan, EveryChangedByteIsDamage) {
   LogBuilder builder;
   builder.Batch(10).Batch(300).Batch(10, true).Batch(33000).Batch(7);
-  for (std::size_t offset = 0; offset < builder.log().size(); offset += offset % 32768 < 700 ? 1 : 131) {
-    const LogScan scan = Scan(Changed(builder.log(), offset));
-    EXPECT_EQ(scan.end, End::kDamaged) << offset;
-    EXPECT_LE(scan.bad_offset, offset);
-    EXPECT_LE(scan.good_bytes, scan.bad_offset);
-    EXPECT_FALSE(scan.reason.empty());
+  for (const std::size_t ahead : kAhead) {
+    for (std::size_t offset = 0; offset < builder.log().size(); offset += offset % 32768 < 700 ? 1 : 131) {
+      const LogScan scan = Scan(Changed(builder.log(), offset) + std::string(ahead, '\0'));
+      EXPECT_EQ(scan.end, End::kDamaged) << offset << ", with space for " << ahead;
+      EXPECT_LE(scan.bad_offset, offset);
+      EXPECT_LE(scan.good_bytes, scan.bad_offset);
+      EXPECT_FALSE(scan.reason.empty());
+    }
   }
 }
 
@@ -88,13 +113,17 @@ TEST(LogScan, ASectorThatWasNeverWrittenIsTornUnlessItHadBeenSynced) {
   EXPECT_EQ(Scan(Zeroed(unsynced.log(), 1600, 1900)).end, End::kDamaged);
 }
 
-TEST(LogScan, AnEndOfZerosIsTorn) {
+TEST(LogScan, ZerosAtTheEndAreSpaceForMoreInAWriteAheadLogOnly) {
   LogBuilder builder;
   builder.Batch(1000).Batch(1000);
-  EXPECT_EQ(Scan(builder.log() + std::string(5000, '\0')).good_bytes, builder.log().size());
-  EXPECT_EQ(Scan(builder.log() + std::string(5000, '\0')).end, End::kTorn);
-  EXPECT_EQ(Scan(builder.log() + std::string(100000, '\0')).end, End::kTorn);
-  EXPECT_EQ(Scan(std::string(4096, '\0')).end, End::kTorn);
+  for (const std::size_t ahead : {7u, 5000u, 100000u}) {
+    const LogScan scan = Scan(builder.log() + std::string(ahead, '\0'));
+    EXPECT_EQ(scan.good_bytes, builder.log().size());
+    EXPECT_EQ(scan.end, End::kWhole);
+  }
+  EXPECT_EQ(Scan(builder.log() + std::string(5000, '\0'), LogKind::kManifest).end, End::kTorn);
+  EXPECT_EQ(Scan(std::string(4096, '\0')).end, End::kWhole);
+  EXPECT_EQ(Scan(std::string(4096, '\0')).good_bytes, 0u);
 }
 
 TEST(LogScan, PiecesInTheWrongOrderAreDamage) {

@@ -17,6 +17,11 @@ class LogBuilder {
     std::string batch(12, '\1');
     batch += std::string(bytes, static_cast<char>('a' + count_++ % 26));
     if (first_after_sync) batch += std::string("\x03\x08", 2) + std::string(kSyncedMark);
+    return Add(std::move(batch));
+  }
+  /// Adds a batch with a body of zeros.
+  LogBuilder& Zeros(std::size_t bytes) { return Add(std::string(12, '\1') + std::string(bytes, '\0')); }
+  LogBuilder& Add(std::string batch) {
     bool begin = true;
     do {
       const std::size_t room = kLogBlockBytes - log_.size() % kLogBlockBytes;

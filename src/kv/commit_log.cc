@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "kv/validate.h"
@@ -26,10 +27,12 @@ void LocalCommitLog::Start(GroupHandler* handler) {
   pthread_setname_np(thread_.native_handle(), "vellum-applier");
 }
 
-void LocalCommitLog::Propose(Command command, ProposalDone done, Admission admission) {
+void LocalCommitLog::Propose(Command command, ProposalDone done, Admission admission, Caller caller) {
   const std::size_t bytes = PayloadBytes(command);
+  const bool brief = caller == Caller::kMayBlock && IsBrief(command);
   Status refused;
   bool wake = false;
+  bool here = false;
   {
     MutexLock lock(&mu_);
     const std::size_t waiting = queue_.size() - queue_head_;
@@ -42,12 +45,19 @@ void LocalCommitLog::Propose(Command command, ProposalDone done, Admission admis
                                       std::to_string(queue_bytes_) + " bytes wait already",
                                   Reason::kTooManyRequests);
     } else {
-      queue_.push_back({{std::move(command), std::move(done)}, bytes});
-      queue_bytes_ += bytes;
       pending_.fetch_add(1, std::memory_order_relaxed);
-      wake = std::exchange(idle_, false);
+      // While the thread is idle and nobody is held, nobody runs, and nothing waits.
+      here = brief && idle_ && !held_ && lately_ <= options_.caller_held_max;
+      if (here) {
+        held_ = true;
+      } else {
+        queue_.push_back({{std::move(command), std::move(done)}, bytes});
+        queue_bytes_ += bytes;
+        wake = !held_ && std::exchange(idle_, false);
+      }
     }
   }
+  if (here) return RunHere({std::move(command), std::move(done)});
   if (wake) wake_.NotifyOne();
   if (!refused.ok()) done(std::move(refused));
 }
@@ -55,7 +65,7 @@ void LocalCommitLog::Propose(Command command, ProposalDone done, Admission admis
 std::vector<Proposal> LocalCommitLog::TakeGroup() {
   std::vector<Proposal> group;
   MutexLock lock(&mu_);
-  while (queue_head_ == queue_.size() && !stopping_) {
+  while (held_ || (queue_head_ == queue_.size() && !stopping_)) {
     idle_ = true;
     wake_.Wait(&mu_);
   }
@@ -79,13 +89,32 @@ std::vector<Proposal> LocalCommitLog::TakeGroup() {
   return group;
 }
 
-void LocalCommitLog::Run() {
-  for (std::vector<Proposal> group = TakeGroup(); !group.empty(); group = TakeGroup()) {
-    const std::size_t size = group.size();
-    group_commands_.Observe(static_cast<double>(size));
-    handler_->HandleGroup(std::move(group), GroupHandler::Durability::kSyncNeeded);
-    pending_.fetch_sub(size, std::memory_order_relaxed);
+void LocalCommitLog::Handle(std::vector<Proposal>&& group) {
+  const std::size_t size = group.size();
+  group_commands_.Observe(static_cast<double>(size));
+  const Clock::TimePoint start = options_.clock->Now();
+  handler_->HandleGroup(std::move(group), GroupHandler::Durability::kSyncNeeded);
+  // Rises at once and falls slowly: after a stall it takes some quick groups until callers are held again.
+  lately_ = std::max<std::chrono::nanoseconds>(options_.clock->Now() - start, lately_ * 7 / 8);
+  pending_.fetch_sub(size, std::memory_order_relaxed);
+}
+
+void LocalCommitLog::RunHere(Proposal proposal) {
+  std::vector<Proposal> group;
+  group.push_back(std::move(proposal));
+  Handle(std::move(group));
+  bool wake = false;
+  {
+    MutexLock lock(&mu_);
+    held_ = false;
+    wake = queue_head_ < queue_.size() || stopping_;
+    if (wake) idle_ = false;
   }
+  if (wake) wake_.NotifyOne();
+}
+
+void LocalCommitLog::Run() {
+  for (std::vector<Proposal> group = TakeGroup(); !group.empty(); group = TakeGroup()) Handle(std::move(group));
 }
 
 void LocalCommitLog::Stop() {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -10,12 +11,13 @@
 #include "base/metrics.h"
 #include "base/mutex.h"
 #include "kv/command.h"
+#include "vellum/clock.h"
 #include "vellum/status.h"
 
 namespace vellum::kv {
 
-/// Called exactly once, on the applier's thread (or on the proposing one if the proposal is refused at once): hand over,
-/// do not work there.
+/// Called exactly once, on the applier's thread (or on the proposing one, if the proposal is refused at once or applied
+/// there): hand over, do not work there.
 using ProposalDone = std::function<void(Result<CommandResult>)>;
 
 struct Proposal {
@@ -44,14 +46,20 @@ class CommitLog {
     kLimited,  ///< Refused when too much waits: for what comes from outside.
     kAlways,   ///< For the store's own parts, which bound themselves, and whose commands must not starve.
   };
+  enum class Caller : std::uint8_t {
+    kMustNotBlock,
+    kMayBlock,  ///< For about a sync: the log may apply the command on the calling thread, which saves changing threads twice.
+  };
   /// kResourceExhausted (kTooManyRequests) when too much waits, kUnavailable (kStopped) after Stop.
-  virtual void Propose(Command command, ProposalDone done, Admission admission) = 0;
+  virtual void Propose(Command command, ProposalDone done, Admission admission,
+                       Caller caller = Caller::kMustNotBlock) = 0;
   /// Refuses new commands, finishes those that wait. Idempotent.
   virtual void Stop() = 0;
 };
 
 /// The log of a store that stands alone: the database's write-ahead log, into which the handler's batches go, is all the
-/// log there is. One thread takes whatever waits as one group; the next group forms meanwhile.
+/// log there is. One thread takes whatever waits as one group; the next group forms meanwhile. A brief command of a caller
+/// that may block is applied at once, on the calling thread, when nothing waits or runs and what ran lately was quick.
 class LocalCommitLog final : public CommitLog {
  public:
   struct Options {
@@ -59,6 +67,9 @@ class LocalCommitLog final : public CommitLog {
     std::size_t group_bytes_max = 16u << 20;
     std::size_t proposals_max = 65536;
     std::size_t proposals_bytes_max = 256u << 20;
+    /// Callers are not held up while a group takes longer than this.
+    std::chrono::nanoseconds caller_held_max = std::chrono::milliseconds(1);
+    Clock* clock = SystemClock();
     Metrics* metrics = nullptr;  ///< Must not be null.
   };
   explicit LocalCommitLog(Options options);
@@ -68,7 +79,8 @@ class LocalCommitLog final : public CommitLog {
   LocalCommitLog& operator=(const LocalCommitLog&) = delete;
 
   void Start(GroupHandler* handler) override;
-  void Propose(Command command, ProposalDone done, Admission admission) override VELLUM_EXCLUDES(mu_);
+  void Propose(Command command, ProposalDone done, Admission admission,
+               Caller caller = Caller::kMustNotBlock) override VELLUM_EXCLUDES(mu_);
   void Stop() override VELLUM_EXCLUDES(mu_);
 
   /// Commands that wait or are being worked on.
@@ -81,6 +93,9 @@ class LocalCommitLog final : public CommitLog {
   };
   void Run();
   std::vector<Proposal> TakeGroup() VELLUM_EXCLUDES(mu_);
+  /// The caller has made itself the one that runs.
+  void RunHere(Proposal proposal) VELLUM_EXCLUDES(mu_);
+  void Handle(std::vector<Proposal>&& group);
 
   const Options options_;
   GroupHandler* handler_ = nullptr;  // constant after Start
@@ -91,11 +106,13 @@ class LocalCommitLog final : public CommitLog {
   std::size_t queue_head_ VELLUM_GUARDED_BY(mu_) = 0;  // those before it are taken
   std::size_t queue_bytes_ VELLUM_GUARDED_BY(mu_) = 0;
   bool idle_ VELLUM_GUARDED_BY(mu_) = false;  // the thread waits, so a push must wake it
+  bool held_ VELLUM_GUARDED_BY(mu_) = false;  // a caller runs its own command, and wakes the thread if it has to
   bool stopping_ VELLUM_GUARDED_BY(mu_) = false;
 
   Mutex join_mu_;  // taken by Stop only, before mu_
   std::thread thread_ VELLUM_GUARDED_BY(join_mu_);
 
+  std::chrono::nanoseconds lately_{0};  // how long groups took; whoever runs
   std::atomic<std::size_t> pending_{0};
   Histogram& group_commands_;
   Metrics::CallbackHandle pending_metric_;

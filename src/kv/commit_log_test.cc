@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <future>
+#include <thread>
+
+#include "base/manual_clock.h"
 
 namespace vellum::kv {
 namespace {
@@ -17,6 +20,7 @@ class Gate final : public GroupHandler {
     {
       MutexLock lock(&mu_);
       sizes_.push_back(group.size());
+      runner_ = std::this_thread::get_id();
       wake_.NotifyAll();
       while (!open_) wake_.Wait(&mu_);
     }
@@ -31,6 +35,10 @@ class Gate final : public GroupHandler {
     MutexLock lock(&mu_);
     while (sizes_.size() < count) wake_.Wait(&mu_);
   }
+  std::thread::id runner() {
+    MutexLock lock(&mu_);
+    return runner_;
+  }
   std::vector<std::size_t> sizes() {
     MutexLock lock(&mu_);
     return sizes_;
@@ -40,6 +48,7 @@ class Gate final : public GroupHandler {
   Mutex mu_;
   CondVar wake_;
   bool open_ VELLUM_GUARDED_BY(mu_) = false;
+  std::thread::id runner_ VELLUM_GUARDED_BY(mu_);
   std::vector<std::size_t> sizes_ VELLUM_GUARDED_BY(mu_);
 };
 
@@ -47,12 +56,26 @@ class KvCommitLog : public ::testing::Test {
  protected:
   KvCommitLog() { options_.metrics = &metrics_; }
   std::future<Status> Propose(CommitLog* log, Command command,
-                              CommitLog::Admission admission = CommitLog::Admission::kLimited) {
+                              CommitLog::Admission admission = CommitLog::Admission::kLimited,
+                              CommitLog::Caller caller = CommitLog::Caller::kMustNotBlock) {
     auto promise = std::make_shared<std::promise<Status>>();
     log->Propose(
         std::move(command), [promise](const Result<CommandResult>& result) { promise->set_value(result.error()); },
-        admission);
+        admission, caller);
     return promise->get_future();
+  }
+  /// Proposes as one who may block until the log's thread has nothing else to do, and takes what comes. True: it ran here.
+  bool RunsHere(LocalCommitLog* log, const Command& command) {
+    Propose(log, command, CommitLog::Admission::kLimited, CommitLog::Caller::kMayBlock).get().IgnoreError("not asked");
+    return gate_.runner() == std::this_thread::get_id();
+  }
+  /// The same again and again, because the thread may not have come to its rest yet.
+  bool GetsToRunHere(LocalCommitLog* log, const Command& command) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (std::chrono::steady_clock::now() < deadline) {
+      if (RunsHere(log, command)) return true;
+    }
+    return false;
   }
 
   Metrics metrics_;
@@ -114,6 +137,85 @@ TEST_F(KvCommitLog, StopFinishesWhatWaitsAndRefusesTheRest) {
   for (auto& answer : answers) EXPECT_TRUE(answer.get().ok());
   EXPECT_EQ(Propose(&log, Bytes(1)).get().reason(), Reason::kStopped);
   log.Stop();
+}
+
+TEST_F(KvCommitLog, ACallerThatMayBlockRunsABriefCommandItself) {
+  ManualClock clock;
+  options_.clock = &clock;
+  gate_.Open();
+  LocalCommitLog log(options_);
+  log.Start(&gate_);
+  EXPECT_TRUE(GetsToRunHere(&log, Bytes(1)));
+  // Not one that may take long, and nobody who must not block.
+  EXPECT_FALSE(RunsHere(&log, Bytes(1u << 20)));
+  EXPECT_FALSE(RunsHere(&log, DeleteRangeCommand{{.key = "k"}}));
+  EXPECT_TRUE(Propose(&log, Bytes(1)).get().ok());
+  EXPECT_NE(gate_.runner(), std::this_thread::get_id());
+  EXPECT_TRUE(GetsToRunHere(&log, Bytes(1)));
+  EXPECT_EQ(log.pending(), 0u);
+}
+
+TEST_F(KvCommitLog, AfterASlowGroupNobodyIsHeldForAWhile) {
+  class Slow final : public GroupHandler {
+   public:
+    explicit Slow(ManualClock* clock) : clock_(clock) {}
+    void HandleGroup(std::vector<Proposal>&& group, Durability) override {
+      runner = std::this_thread::get_id();
+      clock_->Advance(takes);
+      for (Proposal& proposal : group) proposal.done(CommandResult(Applied{}));
+    }
+    std::thread::id runner;
+    std::chrono::nanoseconds takes{0};
+
+   private:
+    ManualClock* const clock_;
+  };
+  ManualClock clock;
+  Slow slow(&clock);
+  options_.clock = &clock;
+  LocalCommitLog log(options_);
+  log.Start(&slow);
+  const auto runs_here = [&] {
+    Propose(&log, Bytes(1), CommitLog::Admission::kLimited, CommitLog::Caller::kMayBlock).get().IgnoreError("not asked");
+    return slow.runner == std::this_thread::get_id();
+  };
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (!runs_here() && std::chrono::steady_clock::now() < deadline) {
+  }
+  slow.takes = std::chrono::milliseconds(3);
+  EXPECT_TRUE(runs_here());  // nobody knew
+  slow.takes = std::chrono::nanoseconds(0);
+  // 3 ms fall below one after nine quick groups.
+  for (int i = 0; i < 9; ++i) EXPECT_FALSE(runs_here()) << i;
+  bool here = false;
+  while (!here && std::chrono::steady_clock::now() < deadline) here = runs_here();
+  EXPECT_TRUE(here);
+}
+
+/// Proposes from within its own answer, and from another thread, while a caller runs its command.
+TEST_F(KvCommitLog, WhatComesWhileACallerRunsIsTheThreadsNext) {
+  LocalCommitLog log(options_);
+  log.Start(&gate_);
+  gate_.Open();
+  ASSERT_TRUE(GetsToRunHere(&log, Bytes(1)));
+  for (int round = 0; round < 200; ++round) {
+    std::future<Status> inner;
+    std::promise<Status> outer;
+    std::future<Status> other;
+    log.Propose(
+        Bytes(1),
+        [&](const Result<CommandResult>& result) {
+          inner = Propose(&log, Bytes(1), CommitLog::Admission::kLimited, CommitLog::Caller::kMayBlock);
+          std::thread([&] { other = Propose(&log, Bytes(1)); }).join();
+          outer.set_value(result.error());
+        },
+        CommitLog::Admission::kLimited, CommitLog::Caller::kMayBlock);
+    EXPECT_TRUE(outer.get_future().get().ok());
+    EXPECT_TRUE(inner.get().ok());
+    EXPECT_TRUE(other.get().ok());
+  }
+  log.Stop();
+  EXPECT_EQ(log.pending(), 0u);
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ std::string Milliseconds(std::chrono::nanoseconds duration) {
   return text;
 }
 
-/// What the callbacks of a compaction's expiries add to. All run on the applier's thread, in the order proposed.
+/// What the callbacks of a compaction's expiries add to. All run in the order proposed, one at a time.
 struct Cleaned {
   std::int64_t leases = 0;
 };
@@ -109,7 +109,7 @@ void Engine::Impl::ProposeInternal(Command command, ProposalDone done) {
   log->Propose(std::move(command), std::move(done), CommitLog::Admission::kAlways);
 }
 
-void Engine::Propose(Command command, ProposalDone done) {
+void Engine::Propose(Command command, ProposalDone done, CommitLog::Caller caller) {
   if (Status refused = impl_->Admit(&command); !refused.ok()) {
     if (refused.reason() != Reason::kNoSpace) return done(std::move(refused));
     // A client that was refused and then asks why must find the alarm.
@@ -117,7 +117,7 @@ void Engine::Propose(Command command, ProposalDone done) {
   }
   // No alarm: the disk may have room for everything else.
   if (Status refused = impl_->CheckRoomForDeletes(command); !refused.ok()) return done(std::move(refused));
-  impl_->log->Propose(std::move(command), std::move(done), CommitLog::Admission::kLimited);
+  impl_->log->Propose(std::move(command), std::move(done), CommitLog::Admission::kLimited, caller);
 }
 
 Result<CommandResult> Engine::ProposeAndWait(Command command) {

@@ -84,7 +84,7 @@ class Engine {
   /// applier. kUnavailable with kStopped once stopping, in a store opened read-only, or after the writer became terminal;
   /// kTooManyRequests when too much waits; kNoSpace for what needs room when there is none, once the alarm that says so
   /// can be seen.
-  void Propose(Command command, ProposalDone done);
+  void Propose(Command command, ProposalDone done, CommitLog::Caller caller = CommitLog::Caller::kMustNotBlock);
   /// The same, waiting.
   Result<CommandResult> ProposeAndWait(Command command);
 

@@ -173,9 +173,14 @@ void Engine::Impl::MakeParts() {
   runner = std::make_unique<GroupRunner>(GroupRunner::Options{options.clock, options.count_ring_bytes}, database.get(),
                                          applier.get(), writer.get(), mark, apply_metrics.get(), std::move(hooks));
 
-  log = std::make_unique<LocalCommitLog>(LocalCommitLog::Options{options.group_commands_max, options.group_bytes_max,
-                                                                 options.proposals_max, options.proposals_bytes_max,
-                                                                 metrics});
+  LocalCommitLog::Options log_options;
+  log_options.group_commands_max = options.group_commands_max;
+  log_options.group_bytes_max = options.group_bytes_max;
+  log_options.proposals_max = options.proposals_max;
+  log_options.proposals_bytes_max = options.proposals_bytes_max;
+  log_options.clock = options.clock;
+  log_options.metrics = metrics;
+  log = std::make_unique<LocalCommitLog>(log_options);
   Reclaimer::Options reclaimer_options;
   reclaimer_options.delay = options.reclaim_delay;
   reclaimer_options.slice_bytes_max =

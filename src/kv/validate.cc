@@ -188,6 +188,27 @@ void VisitDeletes(const Command& command, const std::function<void(const DeleteR
   if (const auto* txn = std::get_if<TxnCommand>(&command)) VisitDeletesOf(txn->request, visit);
 }
 
+bool IsBrief(const Command& command) {
+  constexpr std::size_t kBytesMax = 64u << 10;
+  constexpr std::size_t kOpsMax = 16;
+  const auto* txn = std::get_if<TxnCommand>(&command);
+  if (txn == nullptr && !std::holds_alternative<PutCommand>(command)) return false;
+  if (PayloadBytes(command) > kBytesMax) return false;
+  if (txn == nullptr) return true;
+  const TxnRequest& request = txn->request;
+  if (request.compares.size() + request.success.size() + request.failure.size() > kOpsMax) return false;
+  const auto one_key = [](const TxnOp& op) {
+    const auto* range = std::get_if<RangeRequest>(&op.request);
+    const auto* del = std::get_if<DeleteRangeRequest>(&op.request);
+    return std::holds_alternative<PutRequest>(op.request) || (range != nullptr && range->range_end.empty()) ||
+           (del != nullptr && del->range_end.empty());
+  };
+  return std::all_of(request.compares.begin(), request.compares.end(),
+                     [](const Compare& compare) { return compare.range_end.empty(); }) &&
+         std::all_of(request.success.begin(), request.success.end(), one_key) &&
+         std::all_of(request.failure.begin(), request.failure.end(), one_key);
+}
+
 Status CheckRange(const RangeRequest& request) {
   if (request.key.empty()) return KeyEmpty();
   if (request.sort_order > SortOrder::kDescend || request.sort_target > SortTarget::kValue) {

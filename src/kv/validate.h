@@ -33,6 +33,10 @@ bool IsReadOnly(const TxnRequest& request);
 /// Calls `visit` with every delete of the command, those of branches that will not run too.
 void VisitDeletes(const Command& command, const std::function<void(const DeleteRangeRequest&)>& visit);
 
+/// True for a put, or a transaction that names a few keys one by one, of not too many bytes: applying it takes no longer
+/// than a sync.
+bool IsBrief(const Command& command);
+
 /// About how much memory and log the command's keys and values take.
 std::size_t PayloadBytes(const Command& command);
 /// etcd's estimate for the quota: 256 + key + value for each put, the larger branch of a transaction, 64 for a lease;

@@ -126,6 +126,19 @@ TEST(KvValidate, CostIsEtcds) {
   EXPECT_EQ(SpaceCost(CompactCommand{1}), 0);
 }
 
+TEST(KvValidate, BriefCommandsNameAFewKeysOneByOne) {
+  EXPECT_TRUE(IsBrief(PutCommand{{.key = "a", .value = "v"}}));
+  EXPECT_FALSE(IsBrief(PutCommand{{.key = "a", .value = std::string(100'000, 'v')}}));
+  EXPECT_TRUE(IsBrief(TxnCommand{{{{.key = "a"}}, {Put("a"), Del("b")}, {{RangeRequest{.key = "a"}}}}}));
+  EXPECT_FALSE(IsBrief(TxnCommand{{{{.key = "a", .range_end = "b"}}, {Put("a")}, {}}}));
+  EXPECT_FALSE(IsBrief(TxnCommand{{{}, {Put("a")}, {{RangeRequest{.key = "a", .range_end = "b"}}}}}));
+  EXPECT_FALSE(IsBrief(TxnCommand{{{}, {{DeleteRangeRequest{"a", "b", false}}}, {}}}));
+  EXPECT_FALSE(IsBrief(TxnCommand{{{}, {Then({Put("a")})}, {}}}));
+  EXPECT_FALSE(IsBrief(TxnCommand{{{}, std::vector<TxnOp>(17, Put("a")), {}}}));
+  EXPECT_FALSE(IsBrief(DeleteRangeCommand{{"a", "", false}}));
+  EXPECT_FALSE(IsBrief(CompactCommand{1}));
+}
+
 TEST(KvValidate, ReadOnlyTxns) {
   EXPECT_TRUE(IsReadOnly({}));
   EXPECT_TRUE(IsReadOnly({{}, {{RangeRequest{.key = "a"}}}, {}}));

@@ -112,9 +112,9 @@ bool RefuseLarge(const CorePtr& core, std::size_t bytes, const Status& checked, 
 
 // Proposes a command and answers with `encode` of the one result that belongs to it.
 template <typename Response>
-void Propose(const CorePtr& core, kv::Command command, const Reply& reply,
+void Propose(const CorePtr& core, const wire::CallContext& context, kv::Command command, const Reply& reply,
              wire::Message (*encode)(const HeaderIds&, Response&&), std::size_t (*kvs)(const Response&)) {
-  core->engine().Propose(std::move(command), [core, reply, encode, kvs](Result<kv::CommandResult> result) {
+  auto answer = [core, reply, encode, kvs](Result<kv::CommandResult> result) {
     if (!result.ok()) {
       reply.Fail(result.error());
       return;
@@ -133,17 +133,20 @@ void Propose(const CorePtr& core, kv::Command command, const Reply& reply,
     const Status submitted = core->context.reads->Submit(
         [core, reply, encode, shared] { reply.Finish(encode(core->ids, std::move(*shared))); });
     if (!submitted.ok()) reply.Finish(encode(core->ids, std::move(*shared)));
-  });
+  };
+  using Caller = kv::CommitLog::Caller;
+  core->engine().Propose(std::move(command), std::move(answer),
+                         context.may_block ? Caller::kMayBlock : Caller::kMustNotBlock);
 }
 
-void Put(const CorePtr& core, pb::PutRequest* message, std::size_t bytes, const Reply& reply) {
+void Put(const CorePtr& core, const wire::CallContext& context, pb::PutRequest* message, std::size_t bytes, const Reply& reply) {
   if (IsGuarded(message->key())) {
     reply.FailAsIs(RefusePut(message->key()));
     return;
   }
   kv::PutCommand command{TakePut(message)};
   if (RefuseLarge(core, bytes, kv::CheckPut(command.request), reply)) return;
-  Propose<PutResponse>(core, std::move(command), reply, EncodePutResponse,
+  Propose<PutResponse>(core, context, std::move(command), reply, EncodePutResponse,
                        [](const PutResponse&) { return std::size_t{0}; });
 }
 
@@ -190,7 +193,7 @@ void GuardedTxn(const CorePtr& core, TxnRequest request, const Reply& reply) {
   if (!submitted.ok()) reply.Fail(submitted);
 }
 
-void DeleteRange(const CorePtr& core, pb::DeleteRangeRequest* message, std::size_t bytes, const Reply& reply) {
+void DeleteRange(const CorePtr& core, const wire::CallContext& context, pb::DeleteRangeRequest* message, std::size_t bytes, const Reply& reply) {
   kv::DeleteRangeCommand command{TakeDeleteRange(message)};
   if (RefuseLarge(core, bytes, kv::CheckDeleteRange(command.request), reply)) return;
   if (TouchesGuarded(command.request.key, command.request.range_end)) {
@@ -199,7 +202,7 @@ void DeleteRange(const CorePtr& core, pb::DeleteRangeRequest* message, std::size
     GuardedDeleteRange(core, std::move(command.request), reply);
     return;
   }
-  Propose<DeleteRangeResponse>(core, std::move(command), reply, EncodeDeleteRangeResponse,
+  Propose<DeleteRangeResponse>(core, context, std::move(command), reply, EncodeDeleteRangeResponse,
                                [](const DeleteRangeResponse& response) { return response.prev_kvs.size(); });
 }
 
@@ -260,7 +263,7 @@ void Txn(const CorePtr& core, const ContextPtr& context, std::string_view bytes,
     if (guarded.put != nullptr) return reply.FailAsIs(RefusePut(*guarded.put));
     return GuardedTxn(core, *std::move(request), reply);
   }
-  Propose<TxnResponse>(core, kv::TxnCommand{*std::move(request)}, reply, EncodeTxnResponse, CountKvs);
+  Propose<TxnResponse>(core, *context, kv::TxnCommand{*std::move(request)}, reply, EncodeTxnResponse, CountKvs);
 }
 
 void Compact(const CorePtr& core, const pb::CompactionRequest& message, const Reply& reply) {
@@ -291,13 +294,13 @@ void RegisterKv(const CorePtr& core, wire::ServiceTable* table) {
                                Range(core, context, message, reply);
                              });
   AddUnary<pb::PutRequest>(table, core, service + "Put",
-                           [core](ContextPtr, pb::PutRequest* message, std::string_view bytes, Reply reply) {
-                             Put(core, message, bytes.size(), reply);
+                           [core](ContextPtr context, pb::PutRequest* message, std::string_view bytes, Reply reply) {
+                             Put(core, *context, message, bytes.size(), reply);
                            });
   AddUnary<pb::DeleteRangeRequest>(
       table, core, service + "DeleteRange",
-      [core](ContextPtr, pb::DeleteRangeRequest* message, std::string_view bytes, Reply reply) {
-        DeleteRange(core, message, bytes.size(), reply);
+      [core](ContextPtr context, pb::DeleteRangeRequest* message, std::string_view bytes, Reply reply) {
+        DeleteRange(core, *context, message, bytes.size(), reply);
       });
   AddUnary<pb::CompactionRequest>(table, core, service + "Compact",
                                   [core](ContextPtr, pb::CompactionRequest* message, std::string_view, Reply reply) {

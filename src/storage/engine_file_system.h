@@ -35,7 +35,8 @@ std::shared_ptr<rocksdb::FileSystem> EngineView(const std::shared_ptr<FileSystem
 std::unique_ptr<rocksdb::Env> MakeEnv(const std::shared_ptr<FileSystem>& file_system,
                                       const std::shared_ptr<rocksdb::FileSystem>& files);
 
-/// Whether the write-ahead log still says what was written to it. Shared with the files; thread-safe.
+/// Whether the write-ahead log still says what was written to it, and how much of it is space for more. Shared with the files;
+/// thread-safe.
 class LogHealth {
  public:
   bool broken() const { return broken_.load(std::memory_order_acquire); }
@@ -43,7 +44,13 @@ class LogHealth {
   rocksdb::IOStatus failure() const;
   void Fail(const rocksdb::IOStatus& status);
 
+  /// By how much the logs' files are larger than what was written to them.
+  std::uint64_t bytes_ahead() const { return bytes_ahead_.load(std::memory_order_relaxed); }
+  void AddAhead(std::uint64_t bytes) { bytes_ahead_.fetch_add(bytes, std::memory_order_relaxed); }
+  void DropAhead(std::uint64_t bytes) { bytes_ahead_.fetch_sub(bytes, std::memory_order_relaxed); }
+
  private:
+  std::atomic<std::uint64_t> bytes_ahead_{0};
   std::atomic<bool> broken_{false};
   mutable Mutex mu_;
   rocksdb::IOStatus failure_ VELLUM_GUARDED_BY(mu_);

@@ -23,7 +23,7 @@ struct LogOrder {
 };
 
 /// How far ahead of a log's end the disk's blocks are taken: far enough that few appends have to.
-constexpr std::size_t kPreallocatedBytes = 2u << 20;
+constexpr std::size_t kPreallocatedBytes = 512u << 10;
 
 IOStatus Refusal() { return IOStatus::IOError("the write-ahead log failed before; nothing is written any more"); }
 
@@ -55,12 +55,12 @@ class GuardedLog final : public GuardedFile {
 
   IOStatus Append(const rocksdb::Slice& data, const IOOptions& options, IODebugContext* debug) override {
     IOStatus status = BeforeAppend(options, debug);
-    return status.ok() ? Remember(GuardedFile::Append(data, options, debug)) : status;
+    return status.ok() ? AfterAppend(GuardedFile::Append(data, options, debug), data.size()) : status;
   }
   IOStatus Append(const rocksdb::Slice& data, const IOOptions& options, const rocksdb::DataVerificationInfo& info,
                   IODebugContext* debug) override {
     IOStatus status = BeforeAppend(options, debug);
-    return status.ok() ? Remember(GuardedFile::Append(data, options, info, debug)) : status;
+    return status.ok() ? AfterAppend(GuardedFile::Append(data, options, info, debug), data.size()) : status;
   }
   IOStatus Sync(const IOOptions& options, IODebugContext* debug) override {
     SyncData(options, debug).PermitUncheckedError();
@@ -97,6 +97,19 @@ class GuardedLog final : public GuardedFile {
     dirty_.store(true);
     return IOStatus::OK();
   }
+  IOStatus AfterAppend(IOStatus status, std::uint64_t bytes) {
+    bytes_ += bytes;
+    std::size_t block = 0;
+    std::size_t blocks = 0;
+    target()->GetPreallocationStatus(&block, &blocks);
+    const std::uint64_t taken = static_cast<std::uint64_t>(block) * blocks;
+    SetAhead(taken > bytes_ ? taken - bytes_ : 0);
+    return Remember(std::move(status));
+  }
+  void SetAhead(std::uint64_t bytes) {
+    health_->AddAhead(bytes);
+    health_->DropAhead(std::exchange(ahead_, bytes));
+  }
   /// The data alone, as RocksDB does it too: the length belongs to it.
   IOStatus SyncData(const IOOptions& options, IODebugContext* debug) {
     if (health_->broken()) return Refusal();
@@ -108,12 +121,15 @@ class GuardedLog final : public GuardedFile {
     return status;
   }
   void Leave() {
+    SetAhead(0);
     MutexLock lock(&order_->mu);
     if (order_->newest == this) order_->newest = nullptr;
   }
 
   const std::shared_ptr<LogOrder> order_;
-  bool started_ = false;            // only the appending thread
+  bool started_ = false;     // only the appending thread
+  std::uint64_t bytes_ = 0;  // appended; the same
+  std::uint64_t ahead_ = 0;  // the appending thread, and in the end the closing one
   std::atomic<bool> dirty_{false};  // appended to since the last sync
 };
 

@@ -127,7 +127,7 @@ void EventLoop::AdoptHere(NewConnection connection) {
   if (::epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, connection.stream->fd(), &event) != 0) return;
   free_slots_.pop_back();
   SessionContext context{
-      options_, table_, &stats_, &timers_, &now_, mailbox_, id, std::move(connection.peer), connection.metrics_only};
+      options_, table_, &stats_, &solitude_, &timers_, &now_, mailbox_, id, std::move(connection.peer), connection.metrics_only};
   slot.connection = std::make_unique<Connection>(std::move(context), std::move(connection.stream), this);
   ++open_;
   stats_.shared()->connections.fetch_add(1, std::memory_order_relaxed);
@@ -189,6 +189,7 @@ void EventLoop::Iterate() {
   const int count = ::epoll_wait(epoll_fd_, events.data(), kEventsMax, wait);
   if (asleep) mailbox_->Awake();
   now_ = std::chrono::steady_clock::now();
+  solitude_.BeginTurn(count);
   for (int i = 0; i < count; ++i)
     HandleEvent(events[static_cast<std::size_t>(i)].data.u64, events[static_cast<std::size_t>(i)].events);
   timers_.Advance(now_);
@@ -210,6 +211,7 @@ void EventLoop::HandleEvent(std::uint64_t tag, std::uint32_t events) {
   }
   Connection* const connection = FindConnection(tag);
   if (connection == nullptr) return;
+  solitude_.Heard(tag);
   if ((events & EPOLLIN) != 0) connection->OnReadable(buffer_.get(), kReadBytes);
   if (connection->gone()) return;
   if ((events & EPOLLOUT) != 0) connection->OnWritable();

@@ -12,6 +12,7 @@
 #include "wire/connection.h"
 #include "wire/mailbox.h"
 #include "wire/server.h"
+#include "wire/solitude.h"
 #include "wire/stream_io.h"
 #include "wire/timer_wheel.h"
 #include "wire/wire_metrics.h"
@@ -89,6 +90,7 @@ class EventLoop final : public ConnectionOwner {
 
   // The loop's own.
   LoopStats stats_;
+  Solitude solitude_;
   std::chrono::steady_clock::time_point now_;
   TimerWheel timers_;
   std::vector<Slot> slots_;

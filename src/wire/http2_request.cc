@@ -205,6 +205,7 @@ bool Http2Session::DeliverMessage(Http2Stream* stream, std::string_view message)
   }
   context_.stats->Received(stream->method->index, message.size());
   if (stream->kind == Http2Stream::Kind::kUnary) {
+    stream->context->may_block = context_.solitude->CountCall() && context_.mailbox->empty();
     stream->method->unary(stream->context, message, MakeUnaryReply(context_.mailbox, context_.connection, stream->id));
   } else {
     stream->held += message.size();

@@ -9,6 +9,7 @@
 #include "wire/mailbox.h"
 #include "wire/rate.h"
 #include "wire/request_head.h"
+#include "wire/solitude.h"
 #include "wire/stream_io.h"
 #include "wire/test_client.h"
 #include "wire/timer_wheel.h"
@@ -330,6 +331,36 @@ TEST(WireRates, BucketAndPings) {
   EXPECT_TRUE(idle.OnPing(now += hours(1), false));
   EXPECT_TRUE(idle.OnPing(now += hours(1), false));
   EXPECT_FALSE(idle.OnPing(now += hours(1), false));
+}
+
+TEST(WireSolitude, IsBelievedAfterAWhileAndEndsAtOnce) {
+  Solitude solitude;
+  const auto turn = [&](ConnectionId connection, int calls, int events = 1) {
+    solitude.BeginTurn(events);
+    solitude.Heard(connection);
+    bool alone = false;
+    for (int i = 0; i < calls; ++i) alone = solitude.CountCall();
+    return alone;
+  };
+  const auto settle = [&] {
+    for (int i = 0; i < 20; ++i) turn(7, 1);
+    return turn(7, 1);
+  };
+  for (int i = 0; i < 16; ++i) EXPECT_FALSE(turn(7, 1)) << i;
+  EXPECT_TRUE(turn(7, 1));
+  // Turns without a call say nothing.
+  turn(7, 0);
+  EXPECT_TRUE(turn(7, 1));
+  // The second call of a turn waits for the first.
+  EXPECT_FALSE(turn(7, 2));
+  EXPECT_FALSE(turn(7, 1));
+  EXPECT_TRUE(settle());
+  EXPECT_FALSE(turn(8, 1));
+  EXPECT_FALSE(turn(7, 1));
+  EXPECT_TRUE(settle());
+  // Something else is ready at the same time.
+  EXPECT_FALSE(turn(7, 1, 2));
+  EXPECT_FALSE(turn(7, 1));
 }
 
 TEST(WireRequestHead, KeepsWhatHandlersNeed) {

@@ -39,6 +39,8 @@ struct CallContext {
   std::string method;  ///< "/etcdserverpb.KV/Range"
   Metadata metadata;
   std::string peer;  ///< "127.0.0.1:51234"
+  /// Nobody else needs the event loop: a unary handler may block it for a moment, if that saves changing threads.
+  bool may_block = false;
   std::optional<std::chrono::steady_clock::time_point> deadline;
   /// Set when nobody waits for the answer any more: reset, deadline, connection gone. Workers poll it.
   std::atomic<bool> cancelled{false};
@@ -54,7 +56,7 @@ class UnaryReply {
   virtual void Fail(Status status) = 0;
 };
 
-/// Runs on an event loop: must not block. `request` is valid during the call only.
+/// Runs on an event loop: must not block, unless `context->may_block`. `request` is valid during the call only.
 using UnaryHandler = std::function<void(std::shared_ptr<const CallContext> context, std::string_view request,
                                         std::unique_ptr<UnaryReply> reply)>;
 

@@ -10,6 +10,7 @@
 #include "wire/mailbox.h"
 #include "wire/server.h"
 #include "wire/service.h"
+#include "wire/solitude.h"
 #include "wire/stream_io.h"
 #include "wire/timer_wheel.h"
 #include "wire/wire_metrics.h"
@@ -24,6 +25,7 @@ struct SessionContext {
   const ServerOptions* options;
   const ServiceTable* table;
   LoopStats* stats;
+  Solitude* solitude;
   TimerWheel* timers;
   const std::chrono::steady_clock::time_point* now;
   std::shared_ptr<Mailbox> mailbox;

@@ -146,7 +146,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   {
     TimerWheel timers(now);
     OneConnection owner;
-    SessionContext context{&options, &table, &stats, &timers, &now, mailbox, 1, "peer", (data[1] & 0x40) != 0};
+    Solitude solitude;
+    SessionContext context{&options, &table, &stats, &solitude, &timers, &now, mailbox, 1, "peer", (data[1] & 0x40) != 0};
     Connection connection(std::move(context), std::make_unique<ScriptedStream>(input, data[0], data[1] & 0x3F), &owner);
     std::vector<char> buffer(64u << 10);
     for (int step = 0; step < 20'000 && !owner.gone; ++step) {

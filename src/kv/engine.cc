@@ -123,7 +123,9 @@ void Engine::Propose(Command command, ProposalDone done, CommitLog::Caller calle
 Result<CommandResult> Engine::ProposeAndWait(Command command) {
   std::promise<Result<CommandResult>> promise;
   std::future<Result<CommandResult>> future = promise.get_future();
-  Propose(std::move(command), [&promise](Result<CommandResult> result) { promise.set_value(std::move(result)); });
+  Propose(
+      std::move(command), [&promise](Result<CommandResult> result) { promise.set_value(std::move(result)); },
+      CommitLog::Caller::kMayBlock);
   return future.get();
 }
 

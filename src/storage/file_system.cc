@@ -22,8 +22,9 @@ struct LogOrder {
   GuardedLog* newest VELLUM_GUARDED_BY(mu) = nullptr;  // that was written to, while it is open
 };
 
-/// How far ahead of a log's end the disk's blocks are taken: far enough that few appends have to.
-constexpr std::size_t kPreallocatedBytes = 512u << 10;
+/// How far ahead of a log's end the disk's blocks are taken: far enough that few lone appends have to, and no more, because an
+/// idle store keeps them from others.
+constexpr std::size_t kPreallocatedBytes = 64u << 10;
 
 IOStatus Refusal() { return IOStatus::IOError("the write-ahead log failed before; nothing is written any more"); }
 
@@ -67,7 +68,7 @@ class GuardedLog final : public GuardedFile {
     return IOStatus::OK();  // health_ has it: see GuardLogs
   }
   IOStatus Fsync(const IOOptions& options, IODebugContext* debug) override { return Sync(options, debug); }
-  /// RocksDB asks for a memtable's worth at a time, which an idle store would keep from others for good.
+  /// RocksDB asks for a memtable's worth at a time.
   void SetPreallocationBlockSize(std::size_t size) override {
     target()->SetPreallocationBlockSize(std::min(size, kPreallocatedBytes));
   }

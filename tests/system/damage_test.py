@@ -50,8 +50,9 @@ class Damage(ClientTest):
         server = self.filled()
         server.kill()
         log = max((server.data_dir / "kv").glob("*.log"), key=lambda path: path.stat().st_size)
+        # Behind what was written the log has space for more, which reads as zeros.
         with open(log, "r+b") as file:
-            file.truncate(log.stat().st_size - 5)
+            file.truncate(len(log.read_bytes().rstrip(b"\0")) - 5)
         server.start()
         self.assertEqual(self.connect(server).get(b"key/", b"key0", count_only=True).count, 199)
 

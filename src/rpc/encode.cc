@@ -14,6 +14,9 @@ constexpr std::size_t kCopiedBytes = 256;
 // No KeyValue has more bytes than this beside its key and value, unless it has a lease.
 constexpr std::size_t kKeyValueOverhead = 48;
 
+// Nor a response's header, its own small fields and the prefix that the wire puts before it.
+constexpr std::size_t kHeaderBytes = 80;
+
 constexpr std::uint64_t kVarintType = 0;
 constexpr std::uint64_t kLengthType = 2;
 
@@ -72,13 +75,16 @@ void CopyKeyValue(MessageWriter* writer, int field, const KeyValue& kv) {
   writer->Signed(6, kv.lease);
 }
 
-void WriteRangeBody(MessageWriter* writer, RangeResponse&& response) {
-  std::size_t copied = 0;
+void ReserveForRange(MessageWriter* writer, const RangeResponse& response) {
+  std::size_t copied = kHeaderBytes;
   for (const KeyValue& kv : response.kvs) {
     copied += kKeyValueOverhead + kv.key.size();
     if (kv.value.size() < MessageWriter::kReferencedBytes) copied += kv.value.size();
   }
   writer->Reserve(copied);
+}
+
+void WriteRangeBody(MessageWriter* writer, RangeResponse&& response) {
   for (KeyValue& kv : response.kvs) WriteKeyValue(writer, 2, std::move(kv));
   writer->Bool(3, response.more);
   writer->Signed(4, response.count);
@@ -99,6 +105,7 @@ void WriteTxnBody(MessageWriter* writer, TxnResponse&& response);
 
 // Overloads that write the answer of one operation as a message of its own, and return its field in ResponseOp.
 int WriteOperation(MessageWriter* writer, RangeResponse&& response) {
+  ReserveForRange(writer, response);
   WriteInnerHeader(writer, response.revision);
   WriteRangeBody(writer, std::move(response));
   return 1;
@@ -208,6 +215,7 @@ void WriteKeyValue(MessageWriter* writer, int field, KeyValue&& kv) {
 
 wire::Message EncodeRangeResponse(const HeaderIds& ids, RangeResponse&& response) {
   MessageWriter writer;
+  ReserveForRange(&writer, response);
   WriteHeader(&writer, ids, response.revision);
   WriteRangeBody(&writer, std::move(response));
   return writer.Take();
@@ -215,6 +223,7 @@ wire::Message EncodeRangeResponse(const HeaderIds& ids, RangeResponse&& response
 
 wire::Message EncodePutResponse(const HeaderIds& ids, PutResponse&& response) {
   MessageWriter writer;
+  writer.Reserve(kHeaderBytes);
   WriteHeader(&writer, ids, response.revision);
   WritePutBody(&writer, std::move(response));
   return writer.Take();
@@ -229,6 +238,7 @@ wire::Message EncodeDeleteRangeResponse(const HeaderIds& ids, DeleteRangeRespons
 
 wire::Message EncodeTxnResponse(const HeaderIds& ids, TxnResponse&& response) {
   MessageWriter writer;
+  writer.Reserve(kHeaderBytes);
   WriteHeader(&writer, ids, response.revision);
   WriteTxnBody(&writer, std::move(response));
   return writer.Take();

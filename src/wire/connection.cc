@@ -102,6 +102,7 @@ bool Connection::Flush() {
       more = true;
       break;
     }
+    const bool all_produced = !out_.full();
     const ByteStream::Io io = out_.WriteTo(stream_.get());
     progress = progress || io.bytes > 0;
     if (io.outcome == ByteStream::Outcome::kError) {
@@ -109,6 +110,7 @@ bool Connection::Flush() {
     } else if (io.outcome == ByteStream::Outcome::kWouldBlock) {
       blocked_ = true;
     }
+    if (all_produced && out_.empty()) break;  // asking the session again would only hear that it has nothing
   }
   if (state_ == State::kGone) return false;
   if (progress) stall_guard_.Disarm();

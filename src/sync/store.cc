@@ -283,7 +283,8 @@ Store::Building::Building(Store* store, GenerationId id, LeaseId writer)
       began_(store->options_.clock->Now()) {}
 
 Store::Building::~Building() {
-  if (fate_ == Fate::kAbandon || fate_ == Fate::kRelease) store_->Abandon(*this);
+  if (fate_ != Fate::kAbandon && fate_ != Fate::kRelease) return;  // nothing is this object's any more, and the store may be gone
+  store_->Abandon(*this);
   store_->Unclaim(id_);
 }
 
@@ -493,11 +494,15 @@ Result<std::shared_ptr<const Generation>> Store::Publish(Building* building, Der
     evicted_[building->id()] = generation;
   }
   if (Status committed = CommitSwitch(std::move(change), building->id(), switches, removed); !committed.ok()) {
-    if (committed.maybe_applied()) building->fate_ = Building::Fate::kUnknown;
+    if (committed.maybe_applied()) {
+      building->fate_ = Building::Fate::kUnknown;
+      Unclaim(building->id());
+    }
     return committed;
   }
   building->fate_ = Building::Fate::kPublished;
   storage::RemoveTree(files(), building->directory()).IgnoreError("the next sweep removes it");
+  Unclaim(building->id());
   metrics_->Made(info.operation, info.records(), bytes_written,
                  std::chrono::duration<double>(options_.clock->Now() - building->began_).count());
   MutexLock cache_lock(&cache_mu_);

@@ -394,7 +394,7 @@ class FaultWritableFile final : public rocksdb::FSWritableFileOwnerWrapper {
     const std::string before = Slurp(path_);
     IOStatus status = target()->Truncate(size, options, debug);
     if (status.ok()) {
-      state_->Truncated(path_, before, size);
+      if (fs::exists(path_)) state_->Truncated(path_, before, size);  // else power loss has nothing to bring back
       bytes_ = size;
     }
     return status;

@@ -6,6 +6,7 @@
 
 #include "base/mutex.h"
 #include "storage/engine_file_system.h"
+#include "storage/piecewise_delete.h"
 
 namespace vellum::storage {
 namespace {
@@ -156,6 +157,9 @@ class GuardedFileSystem final : public rocksdb::FileSystemWrapper {
       *file = std::make_unique<GuardedFile>(std::move(*file), health_);
     }
     return status;
+  }
+  IOStatus DeleteFile(const std::string& name, const IOOptions& options, IODebugContext* debug) override {
+    return DeletePiecewise(target(), name, options, debug);
   }
   IOStatus RenameFile(const std::string& from, const std::string& to, const IOOptions& options,
                       IODebugContext* debug) override {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string_view>
 
+#include "base/short_turns.h"
 #include "server/config_loader.h"
 #include "server/help.h"
 #include "server/log_output.h"
@@ -82,6 +83,9 @@ int Serve(LoadedConfig loaded) {
   }
   for (const std::string& warning : loaded.warnings) VELLUM_LOG(logger, kWarn, warning, {});
   RaiseDescriptorLimit(logger);
+  // Before there are other threads, so that all of them have it. A put is a few changes of thread, each of which would
+  // wait for whatever has the core.
+  if (!TakeShortTurns()) VELLUM_LOG(logger, kDebug, "the kernel gives threads no short turns", {});
   // Who started it by hand wants to know what now; ./dev, which chooses the format, says it itself.
   const bool hint = loaded.config.log_format_kind == LogFormat::kAuto && isatty(STDERR_FILENO) != 0;
   Result<std::unique_ptr<Process>> process = Process::Start(std::move(loaded.config), log->get());

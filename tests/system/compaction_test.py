@@ -71,7 +71,8 @@ class Compaction(ClientTest):
                 client.txn(success=[put_op(b"key/%06d" % number, chance.randbytes(size)) for number in range(first, first + 60)])
 
     def test_a_writer_is_not_paused_while_a_second_compaction_takes_over(self):
-        server, client = self.serve(SMALL_FILES, f"--reclaim-bytes-per-second={8 * MIB}", "--reclaim-delay=0s")
+        # Slowly, so that the first reclaim is not over before the second compaction, however slow the machine.
+        server, client = self.serve(SMALL_FILES, f"--reclaim-bytes-per-second={3 * MIB}", "--reclaim-delay=0s")
         self.fill(client, 60)  # about 36 MB of history
         before = self.bytes_on_disk(server)
         writer = Writer(server)

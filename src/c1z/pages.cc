@@ -137,6 +137,7 @@ Result<DatabasePages::Impl::Payload> DatabasePages::Impl::TakePayload(std::uint3
     const std::uint64_t take = std::min<std::uint64_t>(usable - 4, payload_bytes - spanning.size());
     spanning.append(reinterpret_cast<const char*>(rest + 4), static_cast<std::size_t>(take));
     next = Be32(rest);
+    if (next != 0 && spanning.size() == payload_bytes) return Damaged(page, "has a record with more pages than it fills");
   }
   payload.view = spanning;
   return payload;

@@ -25,8 +25,8 @@ MANY = ("--connections=100", "--clients=1000")
 SOME = ("--connections=10", "--clients=100")
 KEYS = 100_000
 
-# name: (arguments of `vellum bench`, to reach: ratio of processor time). The callers that are alone come first, so that the
-# work that others leave behind is not counted as theirs.
+# name: (arguments of `vellum bench`, to reach: ratio of processor time). The callers that are alone come first, after a
+# pause, so that work that others leave behind is not counted as theirs.
 WORKLOADS = {
     "put, 1 client": (("put",), 0.25),
     "get, 1 client": (("get",), 0.25),
@@ -84,6 +84,7 @@ class Bench:
     def workloads(self, server):
         server.start()
         server.load("fill", f"--keys={KEYS}", "--clients=20", "--connections=4")
+        server.settle()
         for name, (arguments, _) in WORKLOADS.items():
             if not chosen(name, self.arguments.only):
                 continue

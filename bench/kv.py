@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Vellum's metadata plane beside etcd: the same load on both, one after the other, and the ratios.
 
-    ./dev bench kv --quick          one round, three seconds a workload, 1M keys: about eight minutes
-    ./dev bench kv                  three rounds, 1M, 5M and 10M keys: more than an hour
+    ./dev bench kv --quick          one round, three seconds a workload, 1M keys: about five minutes
+    ./dev bench kv                  three rounds, 1M, 5M and 10M keys: three quarters of an hour
     ./dev bench kv --only put get   only workloads whose names begin so, or "compaction" or "scale"
     ./dev bench kv --without-etcd   while something is being improved
 

@@ -197,12 +197,6 @@ bool TestServer::WaitForMetric(const std::string& line_start, double value) cons
   return Eventually([&] { return Metric(line_start) == value; });
 }
 
-std::chrono::milliseconds Patient(std::chrono::milliseconds time) {
-  const char* const factor = std::getenv("VELLUM_TEST_PATIENCE");
-  if (factor == nullptr) return time;
-  return std::chrono::milliseconds(static_cast<std::int64_t>(static_cast<double>(time.count()) * std::atof(factor)));
-}
-
 bool Eventually(const std::function<bool()>& condition) {
   const auto deadline = std::chrono::steady_clock::now() + Patient(std::chrono::seconds(20));
   while (!condition()) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/metrics.h"
+#include "base/test_await.h"
 #include "wire/server.h"
 #include "wire/service.h"
 
@@ -104,9 +105,6 @@ class TestServer {
   std::unique_ptr<Server> server_;
   std::string address_;
 };
-
-/// `time`, or as many times that as VELLUM_TEST_PATIENCE says: for slow machines and sanitizers.
-std::chrono::milliseconds Patient(std::chrono::milliseconds time);
 
 /// Polls `condition` until it holds, at most 20 s (with patience).
 bool Eventually(const std::function<bool()>& condition);

@@ -9,6 +9,7 @@
 
 #include "base/manual_clock.h"
 #include "base/metrics.h"
+#include "base/test_await.h"
 #include "base/test_dir.h"
 #include "base/worker_pool.h"
 #include "client/client.h"
@@ -22,7 +23,7 @@ namespace vellum {
 namespace pb = ::etcdserverpb;
 
 /// How long a test waits for what must come.
-inline constexpr std::chrono::milliseconds kPatience{20'000};
+inline const std::chrono::milliseconds kPatience = Patient(std::chrono::seconds(20));
 
 /// The services over a store in a directory of its own, served on a free port of the loopback, and a client of them.
 /// Time is the store's manual clock.

@@ -5,6 +5,8 @@
 #include <utility>
 #include <variant>
 
+#include "base/bytes.h"
+
 namespace vellum::rpc {
 namespace {
 
@@ -26,21 +28,10 @@ std::size_t VarintSize(std::uint64_t value) {
 
 std::uint64_t Tag(int field, std::uint64_t type) { return static_cast<std::uint64_t>(field) << 3 | type; }
 
-void AppendVarint(std::uint64_t value, std::string* out) {
-  char bytes[10];
-  std::size_t size = 0;
-  while (value >= 0x80) {
-    bytes[size++] = static_cast<char>(value | 0x80);
-    value >>= 7;
-  }
-  bytes[size++] = static_cast<char>(value);
-  out->append(bytes, size);
-}
-
 void AppendUnsigned(int field, std::uint64_t value, std::string* out) {
   if (value == 0) return;
-  AppendVarint(Tag(field, kVarintType), out);
-  AppendVarint(value, out);
+  AppendVarint(out, Tag(field, kVarintType));
+  AppendVarint(out, value);
 }
 
 std::size_t UnsignedSize(int field, std::uint64_t value) {
@@ -140,7 +131,7 @@ void WriteTxnBody(MessageWriter* writer, TxnResponse&& response) {
 
 }  // namespace
 
-void MessageWriter::Varint(std::uint64_t value) { AppendVarint(value, &own_); }
+void MessageWriter::Varint(std::uint64_t value) { AppendVarint(&own_, value); }
 
 void MessageWriter::Unsigned(int field, std::uint64_t value) { AppendUnsigned(field, value, &own_); }
 

@@ -139,7 +139,8 @@ void Propose(const CorePtr& core, const wire::CallContext& context, kv::Command 
                          context.may_block ? Caller::kMayBlock : Caller::kMustNotBlock);
 }
 
-void Put(const CorePtr& core, const wire::CallContext& context, pb::PutRequest* message, std::size_t bytes, const Reply& reply) {
+void Put(const CorePtr& core, const wire::CallContext& context, pb::PutRequest* message, std::size_t bytes,
+         const Reply& reply) {
   if (IsGuarded(message->key())) {
     reply.FailAsIs(RefusePut(message->key()));
     return;
@@ -193,7 +194,8 @@ void GuardedTxn(const CorePtr& core, TxnRequest request, const Reply& reply) {
   if (!submitted.ok()) reply.Fail(submitted);
 }
 
-void DeleteRange(const CorePtr& core, const wire::CallContext& context, pb::DeleteRangeRequest* message, std::size_t bytes, const Reply& reply) {
+void DeleteRange(const CorePtr& core, const wire::CallContext& context, pb::DeleteRangeRequest* message,
+                 std::size_t bytes, const Reply& reply) {
   kv::DeleteRangeCommand command{TakeDeleteRange(message)};
   if (RefuseLarge(core, bytes, kv::CheckDeleteRange(command.request), reply)) return;
   if (TouchesGuarded(command.request.key, command.request.range_end)) {

@@ -7,19 +7,12 @@
 #include <string_view>
 #include <vector>
 
+#include "c1z/page_value.h"
 #include "vellum/status.h"
 
 /// The pages of a SQLite database that is a private file: read and checked without SQLite, and patched in place where
 /// the length of a value stays. Included inside this room only.
 namespace vellum::c1z {
-
-/// One value of a row or of an index entry, as the file has it.
-struct PageValue {
-  enum class Kind : std::uint8_t { kNull, kInteger, kReal, kText, kBlob };
-  Kind kind = Kind::kNull;
-  std::int64_t number = 0;  ///< Integers.
-  std::string_view bytes;   ///< Text and blobs.
-};
 
 /// A row of a table or an entry of an index. Views are valid during the call that hands it out.
 struct PageRecord {

@@ -1,17 +1,18 @@
 #include "c1z/envelope.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <zstd.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include <array>
-#include <cerrno>
-#include <cstring>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/check.h"
+#include "c1z/file.h"
 
 namespace vellum::c1z {
 namespace {
@@ -19,64 +20,6 @@ namespace {
 constexpr std::string_view kMagicV1("C1ZF\0", 5);
 constexpr std::string_view kMagicV3("C1Z3\0", 5);
 constexpr std::string_view kSqliteMagic("SQLite format 3\0", 16);
-
-/// A file that closes itself. Errors name the path.
-class File {
- public:
-  static Result<File> OpenForReading(const std::string& path) {
-    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-      const std::string text = "cannot open " + path + ": " + std::strerror(errno);
-      return errno == ENOENT ? NotFound(text) : FailedPrecondition(text);
-    }
-    return File(fd, path);
-  }
-  static Result<File> Create(const std::string& path, int flags) {
-    const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0644);
-    if (fd < 0) return FailedPrecondition("cannot create " + path + ": " + std::strerror(errno));
-    return File(fd, path);
-  }
-  File(File&& other) noexcept : fd_(std::exchange(other.fd_, -1)), path_(std::move(other.path_)) {}
-  File& operator=(File&&) = delete;
-  ~File() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-
-  Result<std::size_t> Read(char* to, std::size_t size) const {
-    for (;;) {
-      const ssize_t got = ::read(fd_, to, size);
-      if (got >= 0) return static_cast<std::size_t>(got);
-      if (errno != EINTR) return DataLoss("cannot read " + path_ + ": " + std::strerror(errno));
-    }
-  }
-  Status Write(const char* from, std::size_t size) const {
-    while (size > 0) {
-      const ssize_t put = ::write(fd_, from, size);
-      if (put < 0) {
-        if (errno == EINTR) continue;
-        const std::string text = "cannot write " + path_ + ": " + std::strerror(errno);
-        return errno == ENOSPC ? ResourceExhausted(text, Reason::kNoSpace) : Internal(text);
-      }
-      from += put;
-      size -= static_cast<std::size_t>(put);
-    }
-    return {};
-  }
-  Result<std::uint64_t> Size() const {
-    struct stat status {};
-    if (::fstat(fd_, &status) != 0) return Internal("cannot stat " + path_ + ": " + std::strerror(errno));
-    return static_cast<std::uint64_t>(status.st_size);
-  }
-  Status Sync() const {
-    return ::fsync(fd_) == 0 ? Status() : Internal("cannot sync " + path_ + ": " + std::strerror(errno));
-  }
-  const std::string& path() const { return path_; }
-
- private:
-  File(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
-  int fd_;
-  std::string path_;
-};
 
 Result<Format> ReadMagic(const File& file) {
   std::array<char, 5> magic{};
@@ -118,7 +61,7 @@ class DatabaseSink {
       }
     }
     written_ += size;
-    return out_->Write(bytes, size);
+    return out_->Write({bytes, size});
   }
   std::uint64_t written() const { return written_; }
 
@@ -191,6 +134,58 @@ class FrameReader {
   std::vector<char> output_;
 };
 
+/// Compresses bytes into one frame with a checksum, and with its size if that is known.
+class FrameWriter {
+ public:
+  /// `out` must outlive this.
+  FrameWriter(const File* out, int threads, std::optional<std::uint64_t> size)
+      : out_(*out), encoder_(ZSTD_createCCtx()), output_(ZSTD_CStreamOutSize()) {
+    ZSTD_CCtx_setParameter(encoder_.get(), ZSTD_c_compressionLevel, 1);
+    ZSTD_CCtx_setParameter(encoder_.get(), ZSTD_c_checksumFlag, 1);
+    ZSTD_CCtx_setParameter(encoder_.get(), ZSTD_c_windowLog, 22);  // 4 MiB: any decoder takes it
+    ZSTD_CCtx_setParameter(encoder_.get(), ZSTD_c_nbWorkers,
+                           threads);  // refused by a library without threads: then none
+    ZSTD_CCtx_setParameter(encoder_.get(), ZSTD_c_jobSize,
+                           4 << 20);                               // what a worker gets at a time, and holds in memory
+    ZSTD_CCtx_setParameter(encoder_.get(), ZSTD_c_overlapLog, 8);  // and half a window of what comes before it
+    if (size) ZSTD_CCtx_setPledgedSrcSize(encoder_.get(), *size);
+  }
+
+  Status Append(std::string_view bytes) { return Feed(bytes, ZSTD_e_continue); }
+  Status Finish() { return Feed({}, ZSTD_e_end); }
+
+ private:
+  Status Feed(std::string_view bytes, ZSTD_EndDirective mode) {
+    ZSTD_inBuffer from{bytes.data(), bytes.size(), 0};
+    for (std::size_t left = 1; from.pos < from.size || (mode == ZSTD_e_end && left != 0);) {
+      ZSTD_outBuffer to{output_.data(), output_.size(), 0};
+      left = ZSTD_compressStream2(encoder_.get(), &to, &from, mode);
+      if (ZSTD_isError(left)) return Internal("cannot compress into " + out_.path() + ": " + ZSTD_getErrorName(left));
+      VELLUM_TRY(out_.Write({output_.data(), to.pos}));
+    }
+    return {};
+  }
+
+  const File& out_;
+  const std::unique_ptr<ZSTD_CCtx, EncoderFree> encoder_;
+  std::vector<char> output_;
+};
+
+/// A frame that holds bytes as they are, so that its length follows from theirs: size, one block, checksum (RFC 8878).
+std::string RawFrame(std::string_view bytes) {
+  constexpr std::size_t kSizeBase = 256;
+  VELLUM_CHECK(bytes.size() >= kSizeBase && bytes.size() <= 65536);
+  std::string frame("\x28\xB5\x2F\xFD\x64", 5);  // one segment, two bytes of size, a checksum
+  const auto append = [&frame](std::uint64_t value, int count) {
+    for (int i = 0; i < count; ++i, value >>= 8) frame.push_back(static_cast<char>(value));
+  };
+  append(bytes.size() - kSizeBase, 2);
+  append(bytes.size() << 3 | 1, 3);  // the last block, raw
+  frame.append(bytes);
+  append(XXH64(bytes.data(), bytes.size(), 0), 4);
+  return frame;
+}
+
 }  // namespace
 
 Result<Format> DetectFormat(const std::string& path) {
@@ -215,31 +210,49 @@ Status WrapDatabase(const std::string& database_path, const std::string& out_pat
   VELLUM_ASSIGN_OR_RETURN(const File in, File::OpenForReading(database_path));
   VELLUM_ASSIGN_OR_RETURN(const std::uint64_t size, in.Size());
   VELLUM_ASSIGN_OR_RETURN(const File out, File::Create(out_path, O_TRUNC));
-  VELLUM_TRY(out.Write(kMagicV1.data(), kMagicV1.size()));
-  const std::unique_ptr<ZSTD_CCtx, EncoderFree> encoder(ZSTD_createCCtx());
-  ZSTD_CCtx_setParameter(encoder.get(), ZSTD_c_compressionLevel, 1);
-  ZSTD_CCtx_setParameter(encoder.get(), ZSTD_c_checksumFlag, 1);
-  ZSTD_CCtx_setParameter(encoder.get(), ZSTD_c_windowLog, 22);  // 4 MiB: any decoder takes it
-  ZSTD_CCtx_setParameter(encoder.get(), ZSTD_c_nbWorkers, threads);  // refused by a library without threads: then none
-  ZSTD_CCtx_setPledgedSrcSize(encoder.get(), size);
+  VELLUM_TRY(out.Write(kMagicV1));
+  FrameWriter frame(&out, threads, size);
   std::vector<char> input(1u << 20);
-  std::vector<char> output(ZSTD_CStreamOutSize());
   std::uint64_t read = 0;
-  for (bool last = false; !last;) {
+  for (;;) {
     VELLUM_ASSIGN_OR_RETURN(const std::size_t got, in.Read(input.data(), input.size()));
+    if (got == 0) break;
     read += got;
-    last = got == 0;
-    ZSTD_inBuffer from{input.data(), got, 0};
-    const ZSTD_EndDirective mode = last ? ZSTD_e_end : ZSTD_e_continue;
-    for (std::size_t left = 1; from.pos < from.size || (last && left != 0);) {
-      ZSTD_outBuffer to{output.data(), output.size(), 0};
-      left = ZSTD_compressStream2(encoder.get(), &to, &from, mode);
-      if (ZSTD_isError(left)) return Internal("cannot compress " + database_path + ": " + ZSTD_getErrorName(left));
-      VELLUM_TRY(out.Write(output.data(), to.pos));
-    }
+    VELLUM_TRY(frame.Append({input.data(), got}));
   }
   if (read != size) return Internal(database_path + " changed while it was compressed");
+  VELLUM_TRY(frame.Finish());
   return out.Sync();
+}
+
+struct EnvelopeWriter::Impl {
+  Impl(File file, std::size_t first, int threads)
+      : out(std::move(file)), first_page_bytes(first), frame(&out, threads, std::nullopt) {}
+
+  const File out;
+  const std::size_t first_page_bytes;
+  FrameWriter frame;
+};
+
+EnvelopeWriter::EnvelopeWriter(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+EnvelopeWriter::~EnvelopeWriter() = default;
+
+Result<std::unique_ptr<EnvelopeWriter>> EnvelopeWriter::Create(const std::string& path, std::size_t first_page_bytes,
+                                                               int threads) {
+  VELLUM_ASSIGN_OR_RETURN(File out, File::Create(path, O_TRUNC));
+  VELLUM_TRY(out.Write(kMagicV1));
+  VELLUM_TRY(out.Write(RawFrame(std::string(first_page_bytes, '\0'))));
+  return std::unique_ptr<EnvelopeWriter>(
+      new EnvelopeWriter(std::make_unique<Impl>(std::move(out), first_page_bytes, threads)));
+}
+
+Status EnvelopeWriter::Append(std::string_view pages) { return impl_->frame.Append(pages); }
+
+Status EnvelopeWriter::Finish(std::string_view first_page) {
+  VELLUM_CHECK(first_page.size() == impl_->first_page_bytes);
+  VELLUM_TRY(impl_->frame.Finish());
+  VELLUM_TRY(impl_->out.WriteAt(kMagicV1.size(), RawFrame(first_page)));
+  return impl_->out.Sync();
 }
 
 Result<std::string> ReadManifest(const std::string& path, const ReadLimits& limits) {

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -39,6 +41,26 @@ Status ExtractDatabase(const std::string& path, const std::string& out_path, con
 /// Writes magic and one zstd frame with content size and checksum, holding the file at `database_path`, to `out_path`
 /// (replaced). Synced, not renamed. `threads`: zstd workers beside the caller.
 Status WrapDatabase(const std::string& database_path, const std::string& out_path, int threads);
+
+/// Writes a v1 file while its database is being made: all of it but the first page front to back, and that one, which
+/// says where everything is, at the end. It has a frame of its own, uncompressed, before the frame of the others.
+class EnvelopeWriter {
+ public:
+  /// Into `path`, replacing what is there. `threads`: zstd workers beside the caller.
+  static Result<std::unique_ptr<EnvelopeWriter>> Create(const std::string& path, std::size_t first_page_bytes,
+                                                        int threads);
+  ~EnvelopeWriter();
+
+  /// The database from its second page on.
+  Status Append(std::string_view pages);
+  /// Ends the file. Synced, not renamed.
+  Status Finish(std::string_view first_page);
+
+ private:
+  struct Impl;
+  explicit EnvelopeWriter(std::unique_ptr<Impl> impl);
+  const std::unique_ptr<Impl> impl_;
+};
 
 /// The manifest of a v3 file, undecoded.
 Result<std::string> ReadManifest(const std::string& path, const ReadLimits& limits);

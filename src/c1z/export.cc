@@ -1,6 +1,4 @@
 #include <algorithm>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 #include "base/bytes.h"
 #include "c1z/transfer.h"
@@ -15,8 +13,6 @@ using sync::RecordType;
 using sync::RecordView;
 using sync::StoredRecord;
 
-constexpr std::size_t kNamedCollisions = 10;
-
 Status ForEachRecord(const Generation& generation, RecordType type,
                      const std::function<Status(const RecordView&)>& visit) {
   const auto cursor = generation.Scan(sync::RecordBucket(type));
@@ -26,8 +22,6 @@ Status ForEachRecord(const Generation& generation, RecordType type,
   }
   return cursor->status();
 }
-
-std::uint64_t HashOf(const std::string& id) { return XXH3_64bits(id.data(), id.size()); }
 
 /// Whether a v1 file's reader would make the same record of it: some of what a record says v1 has in two places.
 bool ReadsBack(const RecordView& record, const Zone& zone) {
@@ -42,61 +36,33 @@ bool ReadsBack(const RecordView& record, const Zone& zone) {
          record.data.find(kExpandable) == std::string_view::npos;
 }
 
-/// What v1 cannot hold of a sync: ids that it would use for more than one record of a type: hashes first (eight bytes a record), and a second pass only
-/// over what they suspect.
+/// What v1 cannot hold of a sync: records that would be read back as others, and ids that it would use for more than
+/// one record of a type.
 class Unfit {
  public:
   explicit Unfit(const Zone* zone) : zone_(zone) {}
 
-  Status Check(const Generation& generation, RecordType type) {
-    std::vector<std::uint64_t> hashes;
-    hashes.reserve(generation.info().records(type));
-    VELLUM_TRY(ForEachRecord(generation, type, [&](const RecordView& record) {
-      hashes.push_back(HashOf(V1ExternalId(record)));
-      if (!ReadsBack(record, *zone_) && ++altered_ <= kNamedCollisions) {
-        altered_named_.push_back(TableName(type) + " " + Printable(V1ExternalId(record)));
-      }
-      return Status();
-    }));
-    std::sort(hashes.begin(), hashes.end());
-    std::vector<std::uint64_t> suspects;
-    for (std::size_t i = 1; i < hashes.size(); ++i) {
-      if (hashes[i] == hashes[i - 1] && (suspects.empty() || suspects.back() != hashes[i])) suspects.push_back(hashes[i]);
-    }
-    if (suspects.empty()) return {};
-    std::map<std::string, std::uint64_t> seen;
-    VELLUM_TRY(ForEachRecord(generation, type, [&](const RecordView& record) {
-      const std::string id = V1ExternalId(record);
-      if (std::binary_search(suspects.begin(), suspects.end(), HashOf(id))) ++seen[id];
-      return Status();
-    }));
-    for (const auto& [id, records] : seen) {
-      if (records < 2) continue;
-      count_ += records;
-      if (named_.size() < kNamedCollisions) {
-        named_.push_back(TableName(type) + " " + Printable(id) + " (" + std::to_string(records) + " times)");
-      }
-    }
-    return {};
+  void Check(const RecordView& record) {
+    if (ReadsBack(record, *zone_) || ++altered_ > kNamed) return;
+    const auto bucket = static_cast<std::uint8_t>(sync::RecordBucket(record.type));
+    named_.push_back(std::string(sync::FindBucket(bucket)->name) + " " + Printable(V1ExternalId(record)));
   }
 
-  Status Verdict(std::string_view sync_id) const {
+  Status Verdict(std::string_view sync_id, const SharedIds& shared) const {
     const std::string cannot = "sync " + Printable(sync_id) + " cannot be written as v1";
-    if (count_ > 0) {
-      return FailedPrecondition(cannot + ", which keeps records by id alone: " + std::to_string(count_) +
-                                " records share an id with another. " + Joined(named_));
+    if (shared.records > 0) {
+      return FailedPrecondition(cannot + ", which keeps records by id alone: " + std::to_string(shared.records) +
+                                " records share an id with another. " + Joined(shared.named));
     }
     if (altered_ == 0) return {};
     return FailedPrecondition(cannot + ": " + std::to_string(altered_) +
                               " records would be read back as others (a message that is not protobuf, names another "
-                              "resource or holds the expansion, or a stamp in the hour that " + zone_->name() +
-                              " has twice). " + Joined(altered_named_));
+                              "resource or holds the expansion, or a stamp in the hour that " +
+                              zone_->name() + " has twice). " + Joined(named_));
   }
 
  private:
-  static std::string TableName(RecordType type) {
-    return std::string(sync::FindBucket(static_cast<std::uint8_t>(sync::RecordBucket(type)))->name);
-  }
+  static constexpr std::size_t kNamed = 10;
   static std::string Joined(const std::vector<std::string>& names) {
     std::string text;
     for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
@@ -104,16 +70,35 @@ class Unfit {
   }
 
   const Zone* const zone_;
-  std::uint64_t count_ = 0;
-  std::vector<std::string> named_;
   std::uint64_t altered_ = 0;
-  std::vector<std::string> altered_named_;
+  std::vector<std::string> named_;
 };
 
+/// One sync on its way into a file.
 struct Exported {
   sync::SyncEntry entry;
   std::shared_ptr<const Generation> generation;
+  Unfit unfit;
 };
+
+/// Puts the records and sessions of a sync.
+Status PutSync(const sync::Store& store, Exported* from, V1Writer* writer, const sync::Work& work,
+               std::uint64_t* records) {
+  VELLUM_TRY(writer->BeginSync(from->entry.run));
+  for (int type = 0; type < sync::kRecordTypes; ++type) {
+    VELLUM_TRY(ForEachRecord(*from->generation, static_cast<RecordType>(type), [&](const RecordView& record) -> Status {
+      from->unfit.Check(record);
+      VELLUM_TRY(writer->Put(record));
+      if (++*records % 4096 != 0) return {};
+      if (work.progress) work.progress(*records);
+      if (work.cancel != nullptr && work.cancel->load()) return Cancelled("the export was cancelled");
+      return {};
+    }));
+  }
+  return store.ReadSessions(from->entry.run.id, [writer](std::string_view key, std::string_view value) {
+    return writer->PutSession({std::string(key), std::string(value)});
+  });
+}
 
 }  // namespace
 
@@ -125,31 +110,19 @@ Result<ExportReport> ExportFile(const sync::Store& store, const std::vector<std:
     if (std::any_of(exports.begin(), exports.end(), named_before)) continue;
     VELLUM_ASSIGN_OR_RETURN(sync::SyncEntry entry, store.Get(id));
     VELLUM_ASSIGN_OR_RETURN(auto generation, store.OpenSync(id));
-    Unfit unfit(&options.zone);
-    for (int type = 0; type < sync::kRecordTypes; ++type) {
-      VELLUM_TRY(unfit.Check(*generation, static_cast<RecordType>(type)));
-    }
-    VELLUM_TRY(unfit.Verdict(id));
-    exports.push_back({std::move(entry), std::move(generation)});
+    exports.push_back({std::move(entry), std::move(generation), Unfit(&options.zone)});
   }
   VELLUM_ASSIGN_OR_RETURN(const auto writer, V1Writer::Create(path, options));
   ExportReport report;
-  for (const Exported& each : exports) {
-    VELLUM_TRY(writer->BeginSync(each.entry.run));
-    for (int type = 0; type < sync::kRecordTypes; ++type) {
-      VELLUM_TRY(ForEachRecord(*each.generation, static_cast<RecordType>(type), [&](const RecordView& record) -> Status {
-        VELLUM_TRY(writer->Put(record));
-        if (++report.records % 4096 != 0) return {};
-        if (work.progress) work.progress(report.records);
-        if (work.cancel != nullptr && work.cancel->load()) return Cancelled("the export was cancelled");
-        return {};
-      }));
+  for (Exported& each : exports) VELLUM_TRY(PutSync(store, &each, writer.get(), work, &report.records));
+  // Shared ids stand next to each other in an index, so they are found when it is made.
+  const auto unfit = [&]() -> Status {
+    for (const Exported& each : exports) {
+      VELLUM_TRY(each.unfit.Verdict(each.entry.run.id, writer->shared_ids(each.entry.run.id)));
     }
-    VELLUM_TRY(store.ReadSessions(each.entry.run.id, [&writer](std::string_view key, std::string_view value) {
-      return writer->PutSession({std::string(key), std::string(value)});
-    }));
-  }
-  VELLUM_TRY(writer->Finish());
+    return {};
+  };
+  VELLUM_TRY(writer->Finish(unfit));
   report.bytes = writer->bytes();
   store.metrics().Exported(report.records);
   return report;

@@ -17,7 +17,8 @@ constexpr std::size_t kPageBytes = 4096;
 class Pages : public ::testing::Test {
  protected:
   void SetUp() override {
-    auto database = Sqlite::Create(path_);
+    std::ofstream(path_).close();
+    auto database = Sqlite::OpenForEditing(path_);
     ASSERT_TRUE(database.ok()) << database.error().ToString();
     ASSERT_TRUE(database->Run("PRAGMA page_size = 4096").ok());
     ASSERT_TRUE(database->Run("CREATE TABLE t (a TEXT)").ok());

@@ -85,14 +85,6 @@ Result<Sqlite> Sqlite::OpenUntrusted(const std::string& path) {
   return database;
 }
 
-Result<Sqlite> Sqlite::Create(const std::string& path) {
-  VELLUM_ASSIGN_OR_RETURN(Sqlite database, Open(UriPath(path), SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
-  database.path_ = path;
-  VELLUM_TRY(database.Run("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA locking_mode=EXCLUSIVE; "
-                          "PRAGMA cache_size=-65536; PRAGMA temp_store=MEMORY"));
-  return database;
-}
-
 Result<Sqlite> Sqlite::OpenForEditing(const std::string& path) {
   VELLUM_ASSIGN_OR_RETURN(Sqlite database, Open(UriPath(path), SQLITE_OPEN_READWRITE));
   database.path_ = path;

@@ -19,9 +19,7 @@ class Sqlite {
  public:
   /// A private copy of a file that nobody vouches for: immutable, no views, triggers or functions of its own are run.
   static Result<Sqlite> OpenUntrusted(const std::string& path);
-  /// A new database for writing, journal off: it is thrown away unless it is finished.
-  static Result<Sqlite> Create(const std::string& path);
-  /// An existing one that is ours alone, for editing in place, journal off.
+  /// One that is ours alone, for editing in place, journal off. An empty file is one without tables.
   static Result<Sqlite> OpenForEditing(const std::string& path);
 
   Status Run(const std::string& sql);

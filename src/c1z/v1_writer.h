@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "c1z/reader.h"
 #include "c1z/zone.h"
@@ -19,8 +21,15 @@ struct WriteOptions {
   int threads = 2;         ///< For compressing.
 };
 
-/// Writes a .c1z v1 file: rows in the order they come, indexes afterwards, compressed at the end. The target appears whole and
-/// synced, by rename, when Finish returns; before that nothing is at its place but what was there. Not thread-safe.
+/// Ids by which v1 would keep more than one record of a type.
+struct SharedIds {
+  std::uint64_t records = 0;
+  std::vector<std::string> named;  ///< The first ten, for people.
+};
+
+/// Writes a .c1z v1 file, compressed as it is made: rows in the order they come, indexes afterwards. The target appears
+/// whole and synced, by rename, when Finish returns; before that nothing is at its place but what was there. Not
+/// thread-safe.
 class V1Writer {
  public:
   /// kFailedPrecondition if `path` exists and is not to be replaced. Scratch files lie beside it.
@@ -29,11 +38,14 @@ class V1Writer {
 
   /// Starts a sync; records and sessions that follow are its own.
   Status BeginSync(const sync::SyncRun& run);
-  /// kInvalidArgument for what the tables cannot hold beside what they have: a second row with the same id.
   Status Put(const sync::RecordView& record);
   Status PutSession(const Session& session);
 
-  Status Finish();
+  /// `last_check`, if there is one, is asked when all but the file's name is there: its error is this one's.
+  /// kInvalidArgument if the tables cannot hold all that was put: two rows with the same id.
+  Status Finish(const std::function<Status()>& last_check = {});
+  /// From the last check on: the ids that records of a sync share.
+  SharedIds shared_ids(const std::string& sync_id) const;
   std::uint64_t rows() const;
   /// Of the finished file.
   std::uint64_t bytes() const;

@@ -132,4 +132,22 @@ std::string Zone::FromStamp(sync::Stamp stamp) const {
   return formatted;
 }
 
+std::string_view StampTexts::Of(sync::Stamp stamp) {
+  const sync::Stamp second = stamp / kNanosPerSecond;
+  Second& known = seconds_[second % seconds_.size()];
+  if (known.text.empty() || known.second != second) {
+    known.text = zone_.FromStamp(second * kNanosPerSecond);
+    known.second = second;
+  }
+  text_.assign(known.text);
+  if (sync::Stamp nanos = stamp % kNanosPerSecond; nanos != 0) {
+    text_.push_back('.');
+    for (sync::Stamp unit = kNanosPerSecond / 10; nanos != 0; unit /= 10) {
+      text_.push_back(static_cast<char>('0' + nanos / unit));
+      nanos %= unit;
+    }
+  }
+  return text_;
+}
+
 }  // namespace vellum::c1z

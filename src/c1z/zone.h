@@ -1,9 +1,11 @@
 #pragma once
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "sync/record.h"
 #include "vellum/status.h"
@@ -33,6 +35,23 @@ class Zone {
   struct Impl;
   std::string name_ = "UTC";
   std::shared_ptr<const Impl> impl_;  ///< Null: UTC.
+};
+
+/// Zone::FromStamp for many stamps: seconds that it has seen lately cost little. Not thread-safe.
+class StampTexts {
+ public:
+  explicit StampTexts(Zone zone) : zone_(std::move(zone)) {}
+  /// Valid until the next call.
+  std::string_view Of(sync::Stamp stamp);
+
+ private:
+  struct Second {
+    sync::Stamp second = 0;
+    std::string text;  ///< Empty: none yet.
+  };
+  const Zone zone_;
+  std::array<Second, 64> seconds_;
+  std::string text_;
 };
 
 }  // namespace vellum::c1z

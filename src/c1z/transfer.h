@@ -54,8 +54,8 @@ struct ExportReport {
   std::uint64_t bytes = 0;
 };
 
-/// Writes syncs into one v1 file. kFailedPrecondition, before anything is written, when v1 cannot hold a sync: it
-/// names how many records collide and the first ten.
+/// Writes syncs into one v1 file. kFailedPrecondition when v1 cannot hold a sync: it says how many records cannot be in it
+/// and names the first ten, and nothing appears at `path`.
 Result<ExportReport> ExportFile(const sync::Store& store, const std::vector<std::string>& sync_ids, const std::string& path,
                                 const WriteOptions& options, const sync::Work& work);
 

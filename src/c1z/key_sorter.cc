@@ -121,7 +121,7 @@ class RunFile::Cursor final : public TableCursor {
     const std::uint64_t rest = run_.end - read_;
     const std::size_t more = static_cast<std::size_t>(std::min<std::uint64_t>(std::max(buffer_bytes_, bytes), rest));
     std::string buffer(left_.size() + more, '\0');
-    std::memcpy(buffer.data(), left_.data(), left_.size());
+    if (!left_.empty()) std::memcpy(buffer.data(), left_.data(), left_.size());
     if (status_ = file_->ReadAt(read_, buffer.data() + left_.size(), more); !status_.ok()) return false;
     read_ += more;
     buffer_ = std::move(buffer);

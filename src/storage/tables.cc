@@ -32,7 +32,8 @@ class SilentLog final : public rocksdb::Logger {
   void Logv(const char* /*format*/, va_list /*arguments*/) override {}
 };
 
-std::shared_ptr<rocksdb::TableFactory> FactoryOf(const TableOptions& table, const std::shared_ptr<rocksdb::Cache>& cache) {
+std::shared_ptr<rocksdb::TableFactory> FactoryOf(const TableOptions& table,
+                                                 const std::shared_ptr<rocksdb::Cache>& cache) {
   rocksdb::BlockBasedTableOptions block;
   block.block_size = table.block_bytes;
   block.format_version = 5;
@@ -242,6 +243,25 @@ std::size_t TableCache::used_bytes() const { return impl_->cache->GetUsage(); }
 
 TableDirectory::~TableDirectory() = default;
 
+struct TableValues::Impl {
+  std::shared_ptr<const TableDirectory> directory;  // before `values`, which give their blocks back to its cache
+  std::vector<rocksdb::Slice> keys;
+  std::vector<rocksdb::PinnableSlice> values;
+  std::vector<rocksdb::Status> statuses;
+};
+
+TableValues::TableValues() : impl_(std::make_unique<Impl>()) {}
+TableValues::~TableValues() = default;
+TableValues::TableValues(TableValues&&) noexcept = default;
+TableValues& TableValues::operator=(TableValues&&) noexcept = default;
+
+Result<std::optional<std::string_view>> TableValues::at(std::size_t place) const {
+  const rocksdb::Status& status = impl_->statuses[place];
+  if (status.IsNotFound()) return std::optional<std::string_view>();
+  VELLUM_TRY(FromEngine(status));
+  return std::optional<std::string_view>(ToView(impl_->values[place]));
+}
+
 namespace {
 
 class OpenDirectory final : public TableDirectory {
@@ -301,6 +321,25 @@ class DirectoryCursor final : public IteratorCursor {
   const rocksdb::Slice lower_slice_;
   const rocksdb::Slice upper_slice_;
 };
+
+}  // namespace
+
+void TableDirectory::GetMany(const std::vector<std::string_view>& keys, TableValues* values) const {
+  TableValues::Impl& found = *values->impl_;
+  // They give their blocks back before the directory may go from which they have them.
+  for (rocksdb::PinnableSlice& value : found.values) value.Reset();
+  found.directory = shared_from_this();
+  found.keys.clear();
+  for (const std::string_view key : keys) found.keys.push_back(ToSlice(key));
+  if (found.values.size() < keys.size()) found.values.resize(keys.size());
+  found.statuses.assign(keys.size(), rocksdb::Status::OK());
+  if (keys.empty()) return;
+  rocksdb::DB* const db = static_cast<const OpenDirectory*>(this)->db();
+  db->MultiGet(rocksdb::ReadOptions(), db->DefaultColumnFamily(), keys.size(), found.keys.data(), found.values.data(),
+               found.statuses.data(), /*sorted_input=*/std::is_sorted(keys.begin(), keys.end()));
+}
+
+namespace {
 
 std::unique_ptr<TableCursor> OpenDirectory::NewCursor(std::string_view lower, std::string_view upper,
                                                       bool scan) const {
@@ -481,8 +520,9 @@ Result<std::shared_ptr<TableDirectory>> TableDirectory::Open(const std::string& 
   // again if it has; and where that works it starts a thread, which has to be waited for when the directory is closed.
   std::vector<rocksdb::ColumnFamilyHandle*> families;
   rocksdb::DB* raw = nullptr;
-  VELLUM_TRY(FromEngine(rocksdb::DB::OpenForReadOnly(options, path, {{rocksdb::kDefaultColumnFamilyName, options}}, &families, &raw))
-                 .WithContext("generation " + path));
+  const rocksdb::Status opened = rocksdb::DB::OpenForReadOnly(
+      options, path, {{rocksdb::kDefaultColumnFamilyName, options}}, &families, &raw);
+  VELLUM_TRY(FromEngine(opened).WithContext("generation " + path));
   std::unique_ptr<rocksdb::DB> db(raw);
   // The database has a handle of its own for it.
   for (rocksdb::ColumnFamilyHandle* const family : families) delete family;

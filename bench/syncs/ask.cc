@@ -38,15 +38,19 @@ Result<std::vector<sync::RecordQuery>> QueriesAbout(const sync::ReadView& view, 
   return queries;
 }
 
-/// Questions one after the other, of blocks that an earlier round of the same questions has read.
-Workload Lookups(std::string_view name, std::string_view what, bool principal) {
+/// All blocks of the sync, decoded, fit into a cache of this size; the usual one holds a quarter of them.
+constexpr std::size_t kRoomyCache = 512u << 20;
+
+/// Questions one after the other, all of them asked once before. `cache_bytes` 0: the usual cache, in which the blocks that they
+/// need drive each other out.
+Workload Lookups(std::string_view name, std::string_view what, bool principal, std::size_t cache_bytes) {
   Workload lookups;
   lookups.name = name;
   lookups.what = what;
   lookups.goal = "20k/s";
   lookups.prepare = PrepareOne;
-  lookups.vellum = [principal](const Place& place, Measure* measure) -> Status {
-    VELLUM_ASSIGN_OR_RETURN(const auto data, DataDir::Open(place.Path("data")));
+  lookups.vellum = [principal, cache_bytes](const Place& place, Measure* measure) -> Status {
+    VELLUM_ASSIGN_OR_RETURN(const auto data, DataDir::Open(place.Path("data"), cache_bytes));
     VELLUM_ASSIGN_OR_RETURN(const auto view, sync::OpenView(*data->store(), "sync", std::nullopt));
     VELLUM_ASSIGN_OR_RETURN(const auto queries, QueriesAbout(*view, principal, place.Scaled(kGrants)));
     std::uint64_t records = 0;
@@ -173,8 +177,11 @@ Workload Diff(std::string_view name, std::string_view what, std::string_view goa
 }  // namespace
 
 std::vector<Workload> AskWorkloads() {
-  return {Lookups("ask-entitlement", "grants of one entitlement (125), asked by its id", /*principal=*/false),
-          Lookups("ask-principal", "grants of one principal (25)", /*principal=*/true), Access(),
+  return {Lookups("ask-entitlement", "grants of one entitlement (125), asked by its id", /*principal=*/false, 0),
+          Lookups("ask-principal", "grants of one principal (25)", /*principal=*/true, 0),
+          Lookups("cached-entitlement", "the same, all blocks in the cache", /*principal=*/false, kRoomyCache),
+          Lookups("cached-principal", "grants of one principal, all blocks in the cache", /*principal=*/true, kRoomyCache),
+          Access(),
           Diff("diff-derived", "differences of two 1M syncs, one derived from the other, by 100 records", "50 ms", /*derived=*/true),
           Diff("diff-unrelated", "differences of two 1M syncs with half of their grants in common", "2 s", /*derived=*/false)};
 }

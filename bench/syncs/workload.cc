@@ -56,7 +56,7 @@ std::string Measure::ToJson() const {
   return text;
 }
 
-Result<std::unique_ptr<DataDir>> DataDir::Open(const std::string& path) {
+Result<std::unique_ptr<DataDir>> DataDir::Open(const std::string& path, std::size_t cache_bytes) {
   auto opened = std::make_unique<DataDir>();
   kv::EngineOptions engine;
   engine.data_dir = path;
@@ -64,6 +64,7 @@ Result<std::unique_ptr<DataDir>> DataDir::Open(const std::string& path) {
   opened->catalog_ = std::make_unique<sync::KvCatalog>(opened->engine_.get());
   sync::StoreOptions store;
   store.data_dir = path;
+  if (cache_bytes != 0) store.cache_bytes = cache_bytes;
   VELLUM_ASSIGN_OR_RETURN(opened->store_, sync::Store::Open(std::move(store), opened->catalog_.get()));
   return opened;
 }

@@ -80,7 +80,8 @@ Status RunCommand(const std::vector<std::string>& words, Measure* measure);
 /// A data directory with its syncs, as the command opens it.
 class DataDir {
  public:
-  static Result<std::unique_ptr<DataDir>> Open(const std::string& path);
+  /// `cache_bytes` 0: what is usual.
+  static Result<std::unique_ptr<DataDir>> Open(const std::string& path, std::size_t cache_bytes = 0);
   ~DataDir();
   sync::Store* store() const { return store_.get(); }
 

@@ -93,18 +93,23 @@ std::optional<std::string_view> ByteReader::ReadLengthPrefixed() {
 
 std::optional<std::string> ByteReader::ReadEscaped() {
   std::string bytes;
+  if (!ReadEscapedTo(&bytes)) return std::nullopt;
+  return bytes;
+}
+
+bool ByteReader::ReadEscapedTo(std::string* out) {
   std::size_t at = 0;
   for (;;) {
     const auto zero = rest_.find(kEscape, at);
-    if (zero == std::string_view::npos || zero + 1 >= rest_.size()) return std::nullopt;
-    bytes.append(rest_.substr(at, zero - at));
+    if (zero == std::string_view::npos || zero + 1 >= rest_.size()) return false;
+    out->append(rest_.substr(at, zero - at));
     at = zero + 2;
     if (rest_[zero + 1] == kTerminator) break;
-    if (rest_[zero + 1] != kEscapedZero) return std::nullopt;
-    bytes.push_back(kEscape);
+    if (rest_[zero + 1] != kEscapedZero) return false;
+    out->push_back(kEscape);
   }
   rest_.remove_prefix(at);
-  return bytes;
+  return true;
 }
 
 void AppendEscaped(std::string* out, std::string_view bytes) {

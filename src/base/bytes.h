@@ -37,6 +37,8 @@ class ByteReader {
   std::optional<std::string_view> ReadLengthPrefixed();
   /// Up to and past the terminator that AppendEscaped wrote.
   std::optional<std::string> ReadEscaped();
+  /// The same, appended to `out`. False when malformed: the rest is as it was, what `out` got is not.
+  bool ReadEscapedTo(std::string* out);
 
   std::string_view rest() const { return rest_; }
   bool empty() const { return rest_.empty(); }

@@ -436,6 +436,10 @@ class FaultRandomAccessFile final : public rocksdb::FSRandomAccessFileOwnerWrapp
     if (!verdict.status.ok()) return verdict.status;
     return FSRandomAccessFileOwnerWrapper::Read(offset, bytes, options, result, scratch, debug);
   }
+  IOStatus MultiRead(rocksdb::FSReadRequest* requests, std::size_t count, const IOOptions& options,
+                     IODebugContext* debug) override {
+    return FSRandomAccessFile::MultiRead(requests, count, options, debug);  // each by Read
+  }
   IOStatus Prefetch(std::uint64_t, std::size_t, const IOOptions&, IODebugContext*) override {
     return IOStatus::NotSupported();  // so that every read is a Read
   }

@@ -32,7 +32,8 @@ class SilentLog final : public rocksdb::Logger {
   void Logv(const char* /*format*/, va_list /*arguments*/) override {}
 };
 
-rocksdb::Options BaseOptions(const TableOptions& table, const std::shared_ptr<rocksdb::Cache>& cache) {
+std::shared_ptr<rocksdb::TableFactory> FactoryOf(const TableOptions& table,
+                                                 const std::shared_ptr<rocksdb::Cache>& cache) {
   rocksdb::BlockBasedTableOptions block;
   block.block_size = table.block_bytes;
   block.format_version = 5;
@@ -44,8 +45,13 @@ rocksdb::Options BaseOptions(const TableOptions& table, const std::shared_ptr<ro
   } else {
     block.no_block_cache = true;
   }
+  return std::shared_ptr<rocksdb::TableFactory>(rocksdb::NewBlockBasedTableFactory(block));
+}
+
+rocksdb::Options OptionsIn(rocksdb::Env* env, std::shared_ptr<rocksdb::TableFactory> tables) {
   rocksdb::Options options;
-  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(block));
+  options.table_factory = std::move(tables);
+  if (env != nullptr) options.env = env;
   options.compression = rocksdb::kLZ4Compression;
   options.info_log = std::make_shared<SilentLog>();
   options.info_log_level = rocksdb::FATAL_LEVEL;
@@ -63,17 +69,11 @@ std::unique_ptr<rocksdb::Env> EnvFor(const std::shared_ptr<FileSystem>& files) {
   return files == nullptr ? nullptr : MakeEnv(files, EngineView(files));
 }
 
-rocksdb::Options OptionsIn(rocksdb::Env* env, const TableOptions& table, const std::shared_ptr<rocksdb::Cache>& cache) {
-  rocksdb::Options options = BaseOptions(table, cache);
-  if (env != nullptr) options.env = env;
-  return options;
-}
-
 }  // namespace
 
 struct TableWriter::Impl {
   Impl(const TableOptions& table, std::shared_ptr<FileSystem> file_system)
-      : files(std::move(file_system)), env(EnvFor(files)), options(OptionsIn(env.get(), table, nullptr)),
+      : files(std::move(file_system)), env(EnvFor(files)), options(OptionsIn(env.get(), FactoryOf(table, nullptr))),
         writer(rocksdb::EnvOptions(), options) {}
   const std::shared_ptr<FileSystem> files;
   const std::unique_ptr<rocksdb::Env> env;
@@ -147,7 +147,7 @@ class IteratorCursor : public TableCursor {
 class FileCursor final : public IteratorCursor {
  public:
   explicit FileCursor(std::unique_ptr<rocksdb::Env> env)
-      : env_(std::move(env)), reader_(OptionsIn(env_.get(), TableOptions{}, nullptr)) {}
+      : env_(std::move(env)), reader_(OptionsIn(env_.get(), FactoryOf({}, nullptr))) {}
   ~FileCursor() override { iterator_.reset(); }
 
   Status Open(const std::string& path) {
@@ -179,7 +179,7 @@ namespace {
 class OpenFile final : public StandaloneTable, public std::enable_shared_from_this<OpenFile> {
  public:
   explicit OpenFile(std::unique_ptr<rocksdb::Env> env)
-      : env_(std::move(env)), reader_(OptionsIn(env_.get(), TableOptions{}, nullptr)) {}
+      : env_(std::move(env)), reader_(OptionsIn(env_.get(), FactoryOf({}, nullptr))) {}
   Status Load(const std::string& path) { return FromEngine(reader_.Open(path)).WithContext("table file " + path); }
 
   std::unique_ptr<TableCursor> NewCursor() const override {
@@ -216,16 +216,51 @@ Result<std::shared_ptr<const StandaloneTable>> StandaloneTable::Open(const std::
   return std::shared_ptr<const StandaloneTable>(std::move(file));
 }
 
+namespace {
+
+/// RocksDB would cut the cache into up to 64 shards, of a megabyte each where we have 64. The index and the filter of one large
+/// file are about as large, so they would drive each other out, and each look-up would read half a megabyte again.
+constexpr std::size_t kShardBytes = 8u << 20;
+
+std::shared_ptr<rocksdb::Cache> NewBlockCache(std::size_t bytes) {
+  int shard_bits = 0;
+  while (shard_bits < 6 && (kShardBytes << (shard_bits + 1)) <= bytes) ++shard_bits;
+  return rocksdb::NewLRUCache(bytes, shard_bits);
+}
+
+}  // namespace
+
 struct TableCache::Impl {
-  std::shared_ptr<rocksdb::Cache> cache;
+  explicit Impl(std::size_t bytes) : cache(NewBlockCache(bytes)), tables(FactoryOf({}, cache)) {}
+  const std::shared_ptr<rocksdb::Cache> cache;
+  /// For all directories: it learns how much of a file's end is worth reading ahead. A new one begins with half a megabyte.
+  const std::shared_ptr<rocksdb::TableFactory> tables;
 };
 
-TableCache::TableCache(std::size_t bytes)
-    : impl_(std::make_shared<Impl>(Impl{rocksdb::NewLRUCache(bytes)})) {}
+TableCache::TableCache(std::size_t bytes) : impl_(std::make_shared<Impl>(bytes)) {}
 TableCache::~TableCache() = default;
 std::size_t TableCache::used_bytes() const { return impl_->cache->GetUsage(); }
 
 TableDirectory::~TableDirectory() = default;
+
+struct TableValues::Impl {
+  std::shared_ptr<const TableDirectory> directory;  // before `values`, which give their blocks back to its cache
+  std::vector<rocksdb::Slice> keys;
+  std::vector<rocksdb::PinnableSlice> values;
+  std::vector<rocksdb::Status> statuses;
+};
+
+TableValues::TableValues() : impl_(std::make_unique<Impl>()) {}
+TableValues::~TableValues() = default;
+TableValues::TableValues(TableValues&&) noexcept = default;
+TableValues& TableValues::operator=(TableValues&&) noexcept = default;
+
+Result<std::optional<std::string_view>> TableValues::at(std::size_t place) const {
+  const rocksdb::Status& status = impl_->statuses[place];
+  if (status.IsNotFound()) return std::optional<std::string_view>();
+  VELLUM_TRY(FromEngine(status));
+  return std::optional<std::string_view>(ToView(impl_->values[place]));
+}
 
 namespace {
 
@@ -287,6 +322,25 @@ class DirectoryCursor final : public IteratorCursor {
   const rocksdb::Slice upper_slice_;
 };
 
+}  // namespace
+
+void TableDirectory::GetMany(const std::vector<std::string_view>& keys, TableValues* values) const {
+  TableValues::Impl& found = *values->impl_;
+  // They give their blocks back before the directory may go from which they have them.
+  for (rocksdb::PinnableSlice& value : found.values) value.Reset();
+  found.directory = shared_from_this();
+  found.keys.clear();
+  for (const std::string_view key : keys) found.keys.push_back(ToSlice(key));
+  if (found.values.size() < keys.size()) found.values.resize(keys.size());
+  found.statuses.assign(keys.size(), rocksdb::Status::OK());
+  if (keys.empty()) return;
+  rocksdb::DB* const db = static_cast<const OpenDirectory*>(this)->db();
+  db->MultiGet(rocksdb::ReadOptions(), db->DefaultColumnFamily(), keys.size(), found.keys.data(), found.values.data(),
+               found.statuses.data(), /*sorted_input=*/std::is_sorted(keys.begin(), keys.end()));
+}
+
+namespace {
+
 std::unique_ptr<TableCursor> OpenDirectory::NewCursor(std::string_view lower, std::string_view upper,
                                                       bool scan) const {
   auto self = std::static_pointer_cast<const OpenDirectory>(shared_from_this());
@@ -322,7 +376,7 @@ Result<std::vector<std::vector<std::string>>> TableDirectory::Build(
   // Without filters: nobody asks for keys here, and reading them takes memory.
   TableOptions table;
   table.bloom_filter = false;
-  rocksdb::Options options = OptionsIn(sealed.env(), table, nullptr);
+  rocksdb::Options options = OptionsIn(sealed.env(), FactoryOf(table, nullptr));
   options.create_if_missing = true;
   options.error_if_exists = true;
   options.max_open_files = 64;
@@ -459,10 +513,19 @@ std::vector<std::string> TableDirectory::Cuts(const std::vector<std::shared_ptr<
 Result<std::shared_ptr<TableDirectory>> TableDirectory::Open(const std::string& path, const TableCache& cache,
                                                              const std::shared_ptr<FileSystem>& files) {
   std::unique_ptr<rocksdb::Env> env = EnvFor(files);
-  const rocksdb::Options options = OptionsIn(env.get(), TableOptions{}, cache.impl_->cache);
+  rocksdb::Options options = OptionsIn(env.get(), cache.impl_->tables);
+  // RocksDB would start sixteen threads, for however few files.
+  options.max_file_opening_threads = 1;
+  // By families: the call without them first tries to open the directory as one that has no overlays, and opens everything
+  // again if it has; and where that works it starts a thread, which has to be waited for when the directory is closed.
+  std::vector<rocksdb::ColumnFamilyHandle*> families;
   rocksdb::DB* raw = nullptr;
-  VELLUM_TRY(FromEngine(rocksdb::DB::OpenForReadOnly(options, path, &raw)).WithContext("generation " + path));
+  const rocksdb::Status opened = rocksdb::DB::OpenForReadOnly(
+      options, path, {{rocksdb::kDefaultColumnFamilyName, options}}, &families, &raw);
+  VELLUM_TRY(FromEngine(opened).WithContext("generation " + path));
   std::unique_ptr<rocksdb::DB> db(raw);
+  // The database has a handle of its own for it.
+  for (rocksdb::ColumnFamilyHandle* const family : families) delete family;
   const std::size_t open_files = TableNames(db.get()).size();
   return std::shared_ptr<TableDirectory>(std::make_shared<OpenDirectory>(std::move(env), std::move(db), open_files));
 }

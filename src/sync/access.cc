@@ -89,13 +89,14 @@ class Holdings {
     held_.clear();
     const std::string prefix = GrantsOfPrincipalPrefix(principal.type, principal.id);
     const auto cursor = view_.Prefix(prefix, ReadView::Reach::kSome);
+    DecodedKey decoded;
     for (cursor->Seek(prefix); cursor->valid(); cursor->Next()) {
       if (held_.size() == kHeldMax) {
         held_.clear();
         return {};
       }
-      VELLUM_ASSIGN_OR_RETURN(std::string key, IndexedRecordKey(cursor->key()));
-      VELLUM_ASSIGN_OR_RETURN(const DecodedKey decoded, DecodedKey::Parse(key));
+      std::string key;
+      VELLUM_TRY(AppendIndexedRecordKey(cursor->key(), &key, &decoded));
       RecordView grant;
       decoded.FillIdentity(&grant);
       held_.emplace(std::string(grant.entitlement_id),

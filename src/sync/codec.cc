@@ -1,5 +1,7 @@
 #include "sync/codec.h"
 
+#include <limits>
+
 #include "base/bytes.h"
 
 namespace vellum::sync {
@@ -122,77 +124,71 @@ void AppendRecordKey(std::string* key, const RecordView& record) {
   }
 }
 
-namespace {
-
-/// Reads the parts of a record's identity; nullopt unless the bytes hold exactly them.
-struct IdentityParts {
-  std::string type_id;
-  std::string resource_id;
-  std::string id;  ///< For grants the entitlement's.
-  std::string principal_type_id;
-  std::string principal_id;
-};
-
-bool ReadPart(ByteReader* reader, std::string* part) {
-  auto read = reader->ReadEscaped();
-  if (!read) return false;
-  *part = *std::move(read);
-  return true;
+Result<DecodedKey> DecodedKey::Parse(std::string_view key) {
+  DecodedKey decoded;
+  VELLUM_TRY(decoded.Assign(key));
+  return decoded;
 }
 
-bool ReadEntitlementIdentity(ByteReader* reader, IdentityParts* parts) {
-  std::string tail;
-  if (!ReadPart(reader, &parts->type_id) || !ReadPart(reader, &parts->resource_id)) return false;
-  const auto stripped = reader->ReadByte();
-  if (!stripped || *stripped > 1 || !ReadPart(reader, &tail)) return false;
-  const bool conventional = SplitEntitlementId(parts->type_id, parts->resource_id, tail).stripped;
-  parts->id = *stripped == 1 ? parts->type_id + ":" + parts->resource_id + ":" + tail : std::move(tail);
-  // An id has one key: a conventional one that was not stripped would be a second.
-  return *stripped == 1 || !conventional;
+Status DecodedKey::Assign(std::string_view key) {
+  const BucketInfo* const info = key.empty() ? nullptr : FindBucket(static_cast<std::uint8_t>(key.front()));
+  if (info == nullptr || info->index || key.size() > std::numeric_limits<std::uint32_t>::max() / 2) return BadKey(key);
+  type_ = BucketType(info->bucket);
+  text_.clear();
+  type_id_ = resource_id_ = id_ = principal_type_id_ = principal_id_ = {};
+  return Read(key.substr(1)) ? Status() : BadKey(key);
 }
 
-bool ReadIdentity(RecordType type, ByteReader* reader, IdentityParts* parts) {
-  switch (type) {
+/// Fills the parts; false unless the bytes hold exactly them.
+bool DecodedKey::Read(std::string_view identity) {
+  ByteReader reader(identity);
+  switch (type_) {
     case RecordType::kResourceType:
-    case RecordType::kAsset: return ReadPart(reader, &parts->id);
-    case RecordType::kResource: return ReadPart(reader, &parts->type_id) && ReadPart(reader, &parts->id);
-    case RecordType::kEntitlement: return ReadEntitlementIdentity(reader, parts);
+    case RecordType::kAsset: return ReadPart(&reader, &id_) && reader.empty();
+    case RecordType::kResource: return ReadPart(&reader, &type_id_) && ReadPart(&reader, &id_) && reader.empty();
+    case RecordType::kEntitlement: return ReadEntitlement(&reader) && reader.empty();
     case RecordType::kGrant:
-      return ReadEntitlementIdentity(reader, parts) && ReadPart(reader, &parts->principal_type_id) &&
-             ReadPart(reader, &parts->principal_id);
+      if (!ReadEntitlement(&reader)) return false;
+      text_.push_back(':');
+      if (!ReadPart(&reader, &principal_type_id_)) return false;
+      text_.push_back(':');
+      return ReadPart(&reader, &principal_id_) && reader.empty();
   }
   return false;
 }
 
-}  // namespace
+bool DecodedKey::ReadPart(ByteReader* reader, Part* part) {
+  part->begin = static_cast<std::uint32_t>(text_.size());
+  if (!reader->ReadEscapedTo(&text_)) return false;
+  part->end = static_cast<std::uint32_t>(text_.size());
+  return true;
+}
 
-Result<DecodedKey> DecodedKey::Parse(std::string_view key) {
-  if (key.empty()) return BadKey(key);
-  const BucketInfo* const info = FindBucket(static_cast<std::uint8_t>(key.front()));
-  if (info == nullptr || info->index) return BadKey(key);
-  DecodedKey decoded;
-  decoded.type_ = BucketType(info->bucket);
-  ByteReader reader(key.substr(1));
-  IdentityParts parts;
-  if (!ReadIdentity(decoded.type_, &reader, &parts) || !reader.empty()) return BadKey(key);
-  decoded.id_ = std::move(parts.id);
-  decoded.type_id_ = std::move(parts.type_id);
-  decoded.resource_id_ = std::move(parts.resource_id);
-  decoded.principal_type_id_ = std::move(parts.principal_type_id);
-  decoded.principal_id_ = std::move(parts.principal_id);
-  return decoded;
+bool DecodedKey::ReadEntitlement(ByteReader* reader) {
+  if (!ReadPart(reader, &type_id_)) return false;
+  text_.push_back(':');
+  if (!ReadPart(reader, &resource_id_)) return false;
+  text_.push_back(':');
+  const auto stripped = reader->ReadByte();
+  if (!stripped || *stripped > 1 || !ReadPart(reader, &id_)) return false;
+  if (*stripped == 1) {
+    id_.begin = type_id_.begin;  // "type:resource:tail", which is what lies there
+    return true;
+  }
+  // An id has one key: a conventional one that was not stripped would be a second.
+  return !SplitEntitlementId(View(type_id_), View(resource_id_), View(id_)).stripped;
 }
 
 void DecodedKey::FillIdentity(RecordView* record) const {
   record->type = type_;
-  record->type_id = type_id_;
-  record->resource_id = resource_id_;
+  record->type_id = View(type_id_);
+  record->resource_id = View(resource_id_);
   if (type_ == RecordType::kGrant) {
-    record->entitlement_id = id_;
-    record->principal_type_id = principal_type_id_;
-    record->principal_id = principal_id_;
+    record->entitlement_id = View(id_);
+    record->principal_type_id = View(principal_type_id_);
+    record->principal_id = View(principal_id_);
   } else {
-    record->id = id_;
+    record->id = View(id_);
   }
 }
 
@@ -268,15 +264,18 @@ std::string_view ValueWithoutStamp(std::string_view value) {
 
 Result<StoredRecord> StoredRecord::Parse(std::string_view key, std::string_view value) {
   StoredRecord record;
-  VELLUM_ASSIGN_OR_RETURN(record.key_, DecodedKey::Parse(key));
-  VELLUM_ASSIGN_OR_RETURN(record.value_, ParseValue(value));
-  if (record.key_.type() == RecordType::kGrant && record.value_.external_id.empty()) {
-    RecordView identity;
-    record.key_.FillIdentity(&identity);
-    record.grant_id_ =
-        ConventionalGrantId(identity.entitlement_id, identity.principal_type_id, identity.principal_id);
-  }
+  VELLUM_TRY(record.Assign(key, value));
   return record;
+}
+
+Status StoredRecord::Assign(std::string_view key, std::string_view value) {
+  VELLUM_TRY(key_.Assign(key));
+  return AssignValue(value);
+}
+
+Status StoredRecord::AssignValue(std::string_view value) {
+  VELLUM_ASSIGN_OR_RETURN(value_, ParseValue(value));
+  return {};
 }
 
 RecordView StoredRecord::view() const {
@@ -284,7 +283,7 @@ RecordView StoredRecord::view() const {
   key_.FillIdentity(&record);
   record.discovered_at = value_.discovered_at;
   if (record.type == RecordType::kGrant) {
-    record.id = value_.external_id.empty() ? std::string_view(grant_id_) : value_.external_id;
+    record.id = value_.external_id.empty() ? key_.conventional_id() : value_.external_id;
   }
   if (record.type == RecordType::kResource) {
     if (const auto parent = ReadParent(value_.data)) {
@@ -312,6 +311,7 @@ bool SkipPart(std::string_view* rest) {
       rest->remove_prefix(at);
       return true;
     }
+    if ((*rest)[zero + 1] != '\xFF') return false;
   }
 }
 
@@ -352,10 +352,10 @@ Status ForEachIndexKey(std::string_view record_key, std::string_view value, cons
       }
       break;
     case Bucket::kEntitlement: {
-      ByteReader reader(identity);
-      IdentityParts parts;
-      if (!ReadEntitlementIdentity(&reader, &parts)) return BadKey(record_key);
-      if (!SplitEntitlementId(parts.type_id, parts.resource_id, parts.id).stripped) external(parts.id);
+      VELLUM_ASSIGN_OR_RETURN(const DecodedKey decoded, DecodedKey::Parse(record_key));
+      RecordView entitlement;
+      decoded.FillIdentity(&entitlement);
+      if (!SplitEntitlementId(entitlement.type_id, entitlement.resource_id, entitlement.id).stripped) external(entitlement.id);
       break;
     }
     case Bucket::kGrant: {
@@ -389,39 +389,45 @@ void AppendPrincipalIndexKey(std::string* key, std::string_view record_key, cons
 }
 
 Result<std::string> IndexedRecordKey(std::string_view index_key) {
+  std::string key;
+  DecodedKey identity;
+  VELLUM_TRY(AppendIndexedRecordKey(index_key, &key, &identity));
+  return key;
+}
+
+Status AppendIndexedRecordKey(std::string_view index_key, std::string* record_key, DecodedKey* identity) {
   const auto bad = [index_key] { return DataLoss("not an index key: " + Printable(index_key)); };
   const BucketInfo* const info = index_key.empty() ? nullptr : FindBucket(static_cast<std::uint8_t>(index_key[0]));
   if (info == nullptr || !info->index) return bad();
-  ByteReader reader(index_key.substr(1));
-  std::string key;
+  const std::size_t start = record_key->size();
+  std::string_view rest = index_key.substr(1);
   switch (info->bucket) {
     case Bucket::kResourceByParent:
-      if (!reader.ReadEscaped() || !reader.ReadEscaped()) return bad();
-      AppendBucket(&key, Bucket::kResource);
-      key.append(reader.rest());
+      if (!SkipPart(&rest) || !SkipPart(&rest)) return bad();
+      AppendBucket(record_key, Bucket::kResource);
+      record_key->append(rest);
       break;
     case Bucket::kGrantNeedingExpansion:
-      AppendBucket(&key, Bucket::kGrant);
-      key.append(reader.rest());
+      AppendBucket(record_key, Bucket::kGrant);
+      record_key->append(rest);
       break;
     case Bucket::kGrantByPrincipal: {
-      if (!reader.ReadEscaped() || !reader.ReadEscaped()) return bad();
-      const std::string_view principal = index_key.substr(1, index_key.size() - 1 - reader.rest().size());
-      AppendBucket(&key, Bucket::kGrant);
-      key.append(reader.rest()).append(principal);
+      if (!SkipPart(&rest) || !SkipPart(&rest)) return bad();
+      AppendBucket(record_key, Bucket::kGrant);
+      record_key->append(rest).append(index_key.substr(1, index_key.size() - 1 - rest.size()));
       break;
     }
     case Bucket::kByExternalId: {
-      const auto kind = reader.ReadByte();
-      if (!kind || !reader.ReadEscaped()) return bad();
-      key.push_back(static_cast<char>(*kind));
-      key.append(reader.rest());
+      if (rest.empty()) return bad();
+      record_key->push_back(rest.front());
+      rest.remove_prefix(1);
+      if (!SkipPart(&rest)) return bad();
+      record_key->append(rest);
       break;
     }
     default: return bad();
   }
-  VELLUM_TRY(DecodedKey::Parse(key).ok() ? Status() : bad());
-  return key;
+  return identity->Assign(std::string_view(*record_key).substr(start)).ok() ? Status() : bad();
 }
 
 std::string BucketPrefix(Bucket bucket) { return std::string(1, static_cast<char>(bucket)); }

@@ -8,6 +8,10 @@
 #include "sync/buckets.h"
 #include "sync/record.h"
 
+namespace vellum {
+class ByteReader;
+}
+
 /// Keys and values of a generation. The bytes are described in docs/formats.md.
 namespace vellum::sync {
 
@@ -29,22 +33,37 @@ struct EntitlementTail {
 };
 EntitlementTail SplitEntitlementId(std::string_view type_id, std::string_view resource_id, std::string_view id);
 
-/// A decoded key. Owns its parts; record() points into it.
+/// A decoded key. Owns its parts.
 class DecodedKey {
  public:
   /// kDataLoss for bytes that are no record key.
   static Result<DecodedKey> Parse(std::string_view key);
+  /// The same into this, whose memory is used again: for going over many. After a failure this means nothing.
+  Status Assign(std::string_view key);
   RecordType type() const { return type_; }
   /// Fills the identity fields of `record` with views into this.
   void FillIdentity(RecordView* record) const;
+  /// Grants: the conventional id, a view into this. Others: their id.
+  std::string_view conventional_id() const { return std::string_view(text_).substr(id_.begin); }
 
  private:
+  struct Part {
+    std::uint32_t begin = 0;
+    std::uint32_t end = 0;
+  };
+  std::string_view View(Part part) const { return std::string_view(text_).substr(part.begin, part.end - part.begin); }
+  bool Read(std::string_view identity);
+  bool ReadPart(ByteReader* reader, Part* part);
+  bool ReadEntitlement(ByteReader* reader);
+
   RecordType type_ = RecordType::kResourceType;
-  std::string id_;
-  std::string type_id_;
-  std::string resource_id_;
-  std::string principal_type_id_;
-  std::string principal_id_;
+  /// All parts one behind the other, so that ids which are made of the parts lie in it as they are.
+  std::string text_;
+  Part type_id_;
+  Part resource_id_;
+  Part id_;  ///< Of grants the entitlement's.
+  Part principal_type_id_;
+  Part principal_id_;
 };
 
 /// Appends the record's value: stamp, flags, what columns keep beside the message, the message.
@@ -76,13 +95,17 @@ std::string ConventionalGrantId(std::string_view entitlement_id, std::string_vie
 class StoredRecord {
  public:
   static Result<StoredRecord> Parse(std::string_view key, std::string_view value);
+  /// The same into this, whose memory is used again: for going over many. After a failure this means nothing.
+  Status Assign(std::string_view key, std::string_view value);
+  /// In two steps: the key, by filling this, and then its value.
+  DecodedKey* key() { return &key_; }
+  Status AssignValue(std::string_view value);
   /// Views into this and into the value.
   RecordView view() const;
 
  private:
   DecodedKey key_;
   ValueView value_;
-  std::string grant_id_;
 };
 
 /// Calls `emit` with every index key that the record implies, in no order. Index values are empty. `identity` is the
@@ -95,6 +118,8 @@ void AppendPrincipalIndexKey(std::string* key, std::string_view record_key, cons
 
 /// The record key that an index key leads to. kDataLoss for bytes that are no index key.
 Result<std::string> IndexedRecordKey(std::string_view index_key);
+/// The same, appended to `record_key`, with its identity in `identity`: for whoever needs both, many times.
+Status AppendIndexedRecordKey(std::string_view index_key, std::string* record_key, DecodedKey* identity);
 
 /// Key prefixes for reading: everything of a bucket; the grants of an entitlement or of a resource; and by index.
 std::string BucketPrefix(Bucket bucket);

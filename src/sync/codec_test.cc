@@ -96,6 +96,37 @@ TEST(SyncCodec, RecordsRoundTrip) {
   }
 }
 
+TEST(SyncCodec, MemoryThatIsUsedAgainDecodesAlike) {
+  std::mt19937_64 random = SeededRandom();
+  StoredRecord again;
+  DecodedKey identity;
+  for (int i = 0; i < 20000; ++i) {
+    const TestRecord record = Draw(random);
+    std::string value;
+    AppendRecordValue(&value, record.view());
+    std::string key = KeyOf(record);
+    if (random() % 4 == 0) key[random() % key.size()] = static_cast<char>(random());
+    const auto fresh = StoredRecord::Parse(key, value);
+    ASSERT_EQ(again.Assign(key, value).ok(), fresh.ok()) << Printable(key);
+    if (!fresh.ok()) continue;
+    EXPECT_EQ(TestRecordOf(again.view()).Shown(), TestRecordOf(fresh->view()).Shown());
+    // A copy does not depend on what it was copied from.
+    const StoredRecord copy = again;
+    ASSERT_TRUE(again.Assign(KeyOf(Draw(random)), value).ok());
+    EXPECT_EQ(TestRecordOf(copy.view()).Shown(), TestRecordOf(fresh->view()).Shown());
+    ASSERT_TRUE(ForEachIndexKey(key, value, [&](Bucket /*bucket*/, std::string_view index_key) {
+      std::string record_key = "in front ";
+      ASSERT_TRUE(AppendIndexedRecordKey(index_key, &record_key, &identity).ok());
+      EXPECT_EQ(record_key, "in front " + key);
+      RecordView view;
+      identity.FillIdentity(&view);
+      std::string made;
+      AppendRecordKey(&made, view);
+      EXPECT_EQ(made, key);
+    }).ok());
+  }
+}
+
 TEST(SyncCodec, EqualKeysMeanEqualIdentitiesAndPartsDecideTheOrder) {
   std::mt19937_64 random = SeededRandom();
   for (int i = 0; i < 20000; ++i) {

@@ -15,23 +15,41 @@ using storage::TableCursor;
 constexpr std::string_view kPresent = "+";
 constexpr std::string_view kGone = "-";
 
-/// Looks keys up in a base in ascending order, which reuses the blocks that the cursor stands on.
-class AscendingLookup {
+/// Records on their way into a base, a few at a time, and what the base has under their keys.
+class Incoming {
  public:
-  AscendingLookup(const Generation& base, Bucket bucket)
-      : cursor_(base.tables().NewCursor(BucketPrefix(bucket), BucketPrefix(static_cast<Bucket>(
-                                            static_cast<std::uint8_t>(bucket) + 1)), /*scan=*/false)) {}
+  Incoming(const Generation& base, TableCursor* candidates) : base_(base), candidates_(*candidates) {}
 
-  /// nullopt: the base does not have it. The view is valid until the next call.
-  Result<std::optional<std::string_view>> Find(std::string_view key) {
-    cursor_->Seek(key);
-    VELLUM_TRY(cursor_->status());
-    if (!cursor_->valid() || cursor_->key() != key) return std::optional<std::string_view>();
-    return std::optional<std::string_view>(cursor_->value());
+  /// Takes the next ones; false: there are none.
+  bool Fill() {
+    keys_.clear();
+    for (size_ = 0; size_ < kAtOnce && candidates_.valid(); candidates_.Next(), ++size_) {
+      records_[size_].key.assign(candidates_.key());
+      records_[size_].value.assign(candidates_.value());
+    }
+    for (std::size_t i = 0; i < size_; ++i) keys_.push_back(records_[i].key);
+    base_.tables().GetMany(keys_, &before_);
+    return size_ > 0;
   }
+  std::size_t size() const { return size_; }
+  std::string_view key(std::size_t i) const { return records_[i].key; }
+  std::string_view value(std::size_t i) const { return records_[i].value; }
+  /// nullopt: the base does not have it. Valid until the next Fill.
+  Result<std::optional<std::string_view>> before(std::size_t i) const { return before_.at(i); }
 
  private:
-  std::unique_ptr<TableCursor> cursor_;
+  static constexpr std::size_t kAtOnce = 32;
+  struct Record {
+    std::string key;
+    std::string value;
+  };
+
+  const Generation& base_;
+  TableCursor& candidates_;
+  std::array<Record, kAtOnce> records_;
+  std::size_t size_ = 0;
+  std::vector<std::string_view> keys_;
+  storage::TableValues before_;
 };
 
 /// One fold: collects what the overlay says of indexes, and accounts for what it hides.
@@ -45,29 +63,17 @@ class Fold {
   }
 
   Status FoldBucket(const BucketInfo& bucket, TableCursor* candidates) {
-    AscendingLookup lookup(*base_, bucket.bucket);
     BucketWriter overlay(limits_.scratch, bucket.bucket, derived_.layers - 1, limits_.file_bytes, limits_.files);
     MergeCounts* const counts = &derived_.stats[static_cast<std::size_t>(BucketType(bucket.bucket))];
-    for (; candidates->valid(); candidates->Next()) {
-      const std::string_view key = candidates->key();
-      const std::string_view value = candidates->value();
-      VELLUM_ASSIGN_OR_RETURN(const auto before, lookup.Find(key));
-      if (before && *before == value) {
-        ++counts->unchanged;
-      } else if (before && ValueStamp(value) <= ValueStamp(*before)) {
-        ++counts->kept;
-      } else {
-        ++(before ? counts->replaced : counts->added);
-        VELLUM_TRY(overlay.Put(key, value));
-        VELLUM_TRY(ChangeIndexes(key, before, value));
-        if (before) {
-          derived_.totals[bucket.bucket].Subtract(bucket, key, *before);
-          derived_.dead_bytes += key.size() + before->size();
+    Incoming incoming(*base_, candidates);
+    while (incoming.Fill()) {
+      for (std::size_t i = 0; i < incoming.size(); ++i) {
+        VELLUM_ASSIGN_OR_RETURN(const auto before, incoming.before(i));
+        VELLUM_TRY(FoldRecord(bucket, incoming.key(i), before, incoming.value(i), &overlay, counts));
+        if (++seen_ % 4096 == 0) {
+          if (limits_.progress) limits_.progress(seen_);
+          if (limits_.cancel != nullptr && limits_.cancel->load()) return Cancelled("the fold was cancelled");
         }
-      }
-      if (++seen_ % 4096 == 0) {
-        if (limits_.progress) limits_.progress(seen_);
-        if (limits_.cancel != nullptr && limits_.cancel->load()) return Cancelled("the fold was cancelled");
       }
     }
     VELLUM_TRY(candidates->status());
@@ -98,36 +104,63 @@ class Fold {
   Derived TakeDerived() { return std::move(derived_); }
 
  private:
-  /// Entries that the new value implies and the old one did not, and the other way round. Each record is replaced at most
-  /// once in a fold, and an index key leads to one record, so no key is filed twice.
-  Status ChangeIndexes(std::string_view key, const std::optional<std::string_view>& before, std::string_view after) {
-    std::set<std::pair<Bucket, std::string>> old_keys;
-    std::set<std::pair<Bucket, std::string>> new_keys;
+  Status FoldRecord(const BucketInfo& bucket, std::string_view key, const std::optional<std::string_view>& before,
+                    std::string_view value, BucketWriter* overlay, MergeCounts* counts) {
+    if (before && *before == value) {
+      ++counts->unchanged;
+      return {};
+    }
+    if (before && ValueStamp(value) <= ValueStamp(*before)) {
+      ++counts->kept;
+      return {};
+    }
+    ++(before ? counts->replaced : counts->added);
+    VELLUM_TRY(overlay->Put(key, value));
+    VELLUM_TRY(ChangeIndexes(key, before, value));
     if (before) {
-      VELLUM_TRY(ForEachIndexKey(key, *before, [&](Bucket bucket, std::string_view index_key) {
-        old_keys.emplace(bucket, index_key);
-      }));
-    }
-    VELLUM_TRY(ForEachIndexKey(key, after, [&](Bucket bucket, std::string_view index_key) {
-      new_keys.emplace(bucket, index_key);
-    }));
-    for (const auto& entry : new_keys) {
-      if (!old_keys.contains(entry)) VELLUM_TRY(File(entry, kPresent));
-    }
-    for (const auto& entry : old_keys) {
-      if (!new_keys.contains(entry)) VELLUM_TRY(File(entry, kGone));
+      derived_.totals[bucket.bucket].Subtract(bucket, key, *before);
+      derived_.dead_bytes += key.size() + before->size();
     }
     return {};
   }
 
-  Status File(const std::pair<Bucket, std::string>& entry, std::string_view mark) {
-    auto& sorter = sorters_[entry.first];
+  /// Entries that the new value implies and the old one did not, and the other way round. Each record is replaced at most
+  /// once in a fold, and an index key leads to one record, so no key is filed twice.
+  Status ChangeIndexes(std::string_view key, const std::optional<std::string_view>& before, std::string_view after) {
+    if (!before) {
+      Status filed;
+      VELLUM_TRY(ForEachIndexKey(key, after, [&](Bucket bucket, std::string_view index_key) {
+        if (filed.ok()) filed = File(bucket, index_key, kPresent);
+      }));
+      return filed;
+    }
+    // Entries that follow from the identity are there already.
+    std::set<std::pair<Bucket, std::string>> old_keys;
+    std::set<std::pair<Bucket, std::string>> new_keys;
+    const auto gather = [](std::set<std::pair<Bucket, std::string>>* keys) {
+      return [keys](Bucket bucket, std::string_view index_key) {
+        if (FindBucket(static_cast<std::uint8_t>(bucket))->from_value) keys->emplace(bucket, index_key);
+      };
+    };
+    VELLUM_TRY(ForEachIndexKey(key, *before, gather(&old_keys)));
+    VELLUM_TRY(ForEachIndexKey(key, after, gather(&new_keys)));
+    for (const auto& entry : new_keys) {
+      if (!old_keys.contains(entry)) VELLUM_TRY(File(entry.first, entry.second, kPresent));
+    }
+    for (const auto& entry : old_keys) {
+      if (!new_keys.contains(entry)) VELLUM_TRY(File(entry.first, entry.second, kGone));
+    }
+    return {};
+  }
+
+  Status File(Bucket bucket, std::string_view index_key, std::string_view mark) {
+    auto& sorter = sorters_[bucket];
     if (!sorter) {
       sorter = std::make_unique<RunSorter>(RunSorter::Options{
-          limits_.scratch, "overlay-" + std::string(FindBucket(static_cast<std::uint8_t>(entry.first))->name),
+          limits_.scratch, "overlay-" + std::string(FindBucket(static_cast<std::uint8_t>(bucket))->name),
           limits_.memory_bytes / 4, limits_.files});
     }
-    return sorter->Add(entry.second, mark);
+    return sorter->Add(index_key, mark);
   }
 
   Status Take(Bucket bucket, BucketWriter* overlay) {

@@ -1,6 +1,7 @@
 #include "sync/list.h"
 
 #include <algorithm>
+#include <limits>
 #include <set>
 
 #include "base/bytes.h"
@@ -146,35 +147,85 @@ bool MatchesContent(const RecordQuery& query, const RecordView& record) {
   return !query.needs_expansion || record.needs_expansion;
 }
 
+/// Entries of an index, one behind the other, and the records that they lead to, looked up together.
+class IndexedBatch {
+ public:
+  struct Entry {
+    std::string index_key;
+    std::string record_key;
+    StoredRecord record;    ///< With a value only once Load was called.
+    bool selected = false;  ///< By its identity.
+    std::size_t place = 0;  ///< Among those that were looked up.
+  };
+
+  IndexedBatch(const ReadView& view, RecordType type) : lookup_(view, RecordBucket(type)) {}
+
+  void Clear() {
+    size_ = 0;
+    at_ = 0;
+  }
+  std::size_t size() const { return size_; }
+  bool AtEnd() const { return at_ == size_; }
+  Entry& front() { return entries_[at_]; }
+  void Pop() { ++at_; }
+
+  /// The entry's identity is in its record afterwards. Selected until told otherwise.
+  Result<Entry*> Add(std::string_view index_key) {
+    if (entries_.size() == size_) entries_.emplace_back();
+    Entry& entry = entries_[size_];
+    entry.index_key.assign(index_key);
+    entry.record_key.clear();
+    VELLUM_TRY(AppendIndexedRecordKey(index_key, &entry.record_key, entry.record.key()));
+    entry.selected = true;
+    ++size_;
+    return &entry;
+  }
+  void LookUp() {
+    keys_.clear();
+    for (std::size_t i = 0; i < size_; ++i) {
+      if (!entries_[i].selected) continue;
+      entries_[i].place = keys_.size();
+      keys_.push_back(entries_[i].record_key);
+    }
+    lookup_.FindMany(keys_);
+  }
+  Status Load(Entry* entry) {
+    VELLUM_ASSIGN_OR_RETURN(const auto value, lookup_.found(entry->place));
+    if (!value) return DataLoss("index entry " + Printable(entry->index_key) + " leads to no record: verify the sync");
+    return entry->record.AssignValue(*value);
+  }
+
+ private:
+  RecordLookup lookup_;
+  std::vector<Entry> entries_;  // more than size_ of them, whose memory is used again
+  std::vector<std::string_view> keys_;
+  std::size_t size_ = 0;
+  std::size_t at_ = 0;
+};
+
 /// Walks the records that a query selects.
 class RecordWalk {
  public:
-  /// `view` must outlive it. `after`: begin behind this key of the index that is read.
-  static Result<std::unique_ptr<RecordWalk>> Start(const ReadView& view, const RecordQuery& query, std::string_view after) {
+  /// With kIdentity only a record's identity is filled, and its value is not read unless a filter needs it.
+  enum class Need : std::uint8_t { kRecord, kIdentity };
+  /// `view` must outlive it. `after`: begin behind this key of the index that is read. `most`: that many will be looked at, so
+  /// read no further; 0: all.
+  static Result<std::unique_ptr<RecordWalk>> Start(const ReadView& view, const RecordQuery& query,
+                                                   std::string_view after, Need need, std::uint64_t most = 0) {
     VELLUM_TRY(CheckQuery(query));
     VELLUM_ASSIGN_OR_RETURN(Plan plan, MakePlan(view, query));
-    std::unique_ptr<RecordWalk> walk(new RecordWalk(view, query, std::move(plan)));
+    std::unique_ptr<RecordWalk> walk(new RecordWalk(view, query, std::move(plan), need, most));
     VELLUM_TRY(walk->Begin(after));
     return walk;
   }
 
-  /// Moves to the next record that is selected; false at the end. With kIdentity only its identity is filled, and its
-  /// value is not read unless a filter needs it.
-  enum class Need : std::uint8_t { kRecord, kIdentity };
-  Result<bool> Next(Need need) {
+  /// Moves to the next record that is selected; false at the end.
+  Result<bool> Next() {
     for (;;) {
-      if (!cursor_) return false;
-      if (on_record_) {
-        consumed_.assign(cursor_->key());
-        cursor_->Next();
-      }
-      on_record_ = cursor_->valid();
-      if (!on_record_) {
-        VELLUM_TRY(cursor_->status());
-        VELLUM_TRY(NextRange());
-        continue;
-      }
-      VELLUM_ASSIGN_OR_RETURN(const bool selected, Look(need));
+      if (on_record_) Leave();
+      VELLUM_ASSIGN_OR_RETURN(on_record_, batch_ ? ReachInBatch() : Reach());
+      if (!on_record_) return false;
+      VELLUM_ASSIGN_OR_RETURN(const bool selected, batch_ ? LookAtBatch() : Look());
       if (selected) return true;
     }
   }
@@ -183,13 +234,14 @@ class RecordWalk {
   const std::string& consumed() const { return consumed_; }
 
  private:
-  RecordWalk(const ReadView& view, const RecordQuery& query, Plan plan)
-      : view_(view), query_(query), plan_(std::move(plan)), index_(FindBucket(static_cast<std::uint8_t>(plan_.bucket))->index) {
-    if (index_) lookup_.emplace(view, RecordBucket(query_.type));
-    for (const bool filtered : {!query_.resource_type.empty(), query_.resource.has_value(), !query_.entitlement.empty(),
-                                query_.principal.has_value(), !query_.principal_type.empty()}) {
-      filters_ += filtered ? 1 : 0;
-    }
+  RecordWalk(const ReadView& view, const RecordQuery& query, Plan plan, Need need, std::uint64_t most)
+      : view_(view),
+        query_(query),
+        plan_(std::move(plan)),
+        index_(FindBucket(static_cast<std::uint8_t>(plan_.bucket))->index),
+        content_(need == Need::kRecord || query_.needs_expansion || query_.parent),
+        batch_max_(most == 0 ? RecordLookup::kManyMax : std::min<std::uint64_t>(most, RecordLookup::kManyMax)) {
+    if (index_ && content_) batch_.emplace(view, query_.type);
   }
 
   Status Begin(std::string_view after) {
@@ -219,31 +271,70 @@ class RecordWalk {
     const std::string& prefix = plan_.prefixes[range_];
     cursor_ = view_.Prefix(prefix, prefix.size() == 1 ? ReadView::Reach::kAll : ReadView::Reach::kSome);
     cursor_->Seek(from);
-    on_record_ = false;  // the first Next stays where the cursor stands
   }
 
-  Result<bool> Look(Need need) {
-    std::string_view key = cursor_->key();
-    if (index_) {
-      VELLUM_ASSIGN_OR_RETURN(record_key_, IndexedRecordKey(key));
-      key = record_key_;
+  void Leave() {
+    if (batch_) {
+      consumed_.swap(batch_->front().index_key);
+      batch_->Pop();
+    } else {
+      consumed_.assign(cursor_->key());
+      cursor_->Next();
     }
-    const bool content = need == Need::kRecord || query_.needs_expansion || query_.parent;
-    // Where the index leaves nothing to check, decoding the record once will do.
-    if (!content || (index_ && filters_ > 1)) {
-      VELLUM_ASSIGN_OR_RETURN(identity_, DecodedKey::Parse(key));
+  }
+
+  /// Stands the cursor on an entry: where it is, or the first one of the next range that has any.
+  Result<bool> Reach() {
+    while (cursor_ && !cursor_->valid()) {
+      VELLUM_TRY(cursor_->status());
+      VELLUM_TRY(NextRange());
+    }
+    return cursor_ != nullptr;
+  }
+
+  /// The same in the batch, which is filled where it is at its end.
+  Result<bool> ReachInBatch() {
+    if (!batch_->AtEnd()) return true;
+    batch_->Clear();
+    // What fails fails once it is the first: those in front of it are looked at before.
+    while (batch_->size() < batch_max_) {
+      const auto reached = Reach();
+      if (!reached.ok() && batch_->size() == 0) return reached;
+      if (!reached.ok() || !*reached) break;
+      auto entry = batch_->Add(cursor_->key());
+      if (!entry.ok() && batch_->size() == 0) return std::move(entry).error();
+      if (!entry.ok()) break;
+      RecordView identity;
+      (*entry)->record.key()->FillIdentity(&identity);
+      (*entry)->selected = MatchesIdentity(query_, identity);
+      cursor_->Next();
+    }
+    if (batch_->size() == 0) return false;
+    batch_->LookUp();
+    return true;
+  }
+
+  Result<bool> LookAtBatch() {
+    IndexedBatch::Entry& entry = batch_->front();
+    if (!entry.selected) return false;
+    VELLUM_TRY(batch_->Load(&entry));
+    record_ = entry.record.view();
+    return MatchesContent(query_, record_);
+  }
+
+  Result<bool> Look() {
+    if (!content_) {
+      if (index_) {
+        record_key_.clear();
+        VELLUM_TRY(AppendIndexedRecordKey(cursor_->key(), &record_key_, &identity_));
+      } else {
+        VELLUM_TRY(identity_.Assign(cursor_->key()));
+      }
       record_ = {};
       identity_.FillIdentity(&record_);
-      if (!MatchesIdentity(query_, record_)) return false;
-      if (!content) return true;
+      return MatchesIdentity(query_, record_);
     }
-    std::string_view value = cursor_->value();
-    if (index_) {
-      VELLUM_ASSIGN_OR_RETURN(const auto found, lookup_->Find(key));
-      if (!found) return DataLoss("index entry " + Printable(cursor_->key()) + " leads to no record: verify the sync");
-      value = *found;
-    }
-    VELLUM_ASSIGN_OR_RETURN(stored_, StoredRecord::Parse(key, value));
+    VELLUM_TRY(stored_.Assign(cursor_->key(), cursor_->value()));
     record_ = stored_.view();
     return MatchesIdentity(query_, record_) && MatchesContent(query_, record_);
   }
@@ -252,11 +343,12 @@ class RecordWalk {
   const RecordQuery query_;
   const Plan plan_;
   const bool index_;
-  int filters_ = 0;  ///< How many of them look at the identity.
+  const bool content_;
+  const std::uint64_t batch_max_;
   std::size_t range_ = 0;
   std::unique_ptr<TableCursor> cursor_;
+  std::optional<IndexedBatch> batch_;  ///< Where an index is read, and the records are needed.
   bool on_record_ = false;
-  std::optional<RecordLookup> lookup_;
   std::string record_key_;
   DecodedKey identity_;
   StoredRecord stored_;
@@ -301,10 +393,12 @@ bool Matches(const RecordQuery& query, const RecordView& record) {
 
 Result<ListedPage> ListRecords(const ReadView& view, const RecordQuery& query, std::uint64_t limit, std::string_view after,
                                const RecordVisitor& visit) {
-  VELLUM_ASSIGN_OR_RETURN(const auto walk, RecordWalk::Start(view, query, after));
+  // One more than the page has, to know whether that was all.
+  const std::uint64_t most = limit == std::numeric_limits<std::uint64_t>::max() || limit == 0 ? 0 : limit + 1;
+  VELLUM_ASSIGN_OR_RETURN(const auto walk, RecordWalk::Start(view, query, after, RecordWalk::Need::kRecord, most));
   ListedPage page;
   for (;;) {
-    VELLUM_ASSIGN_OR_RETURN(const bool found, walk->Next(RecordWalk::Need::kRecord));
+    VELLUM_ASSIGN_OR_RETURN(const bool found, walk->Next());
     if (!found) return page;
     if (limit != 0 && page.records == limit) {
       page.last_key = walk->consumed();
@@ -389,9 +483,9 @@ Status SkipPrincipals(const ReadView& view, const RecordQuery& query, std::strin
 Result<std::set<std::string>> GatherPrincipals(const ReadView& view, const RecordQuery& query, std::string_view after,
                                                std::size_t most) {
   std::set<std::string> principals;
-  VELLUM_ASSIGN_OR_RETURN(const auto walk, RecordWalk::Start(view, query, {}));
+  VELLUM_ASSIGN_OR_RETURN(const auto walk, RecordWalk::Start(view, query, {}, RecordWalk::Need::kIdentity));
   for (;;) {
-    VELLUM_ASSIGN_OR_RETURN(const bool found, walk->Next(RecordWalk::Need::kIdentity));
+    VELLUM_ASSIGN_OR_RETURN(const bool found, walk->Next());
     if (!found) return principals;
     std::string key = GrantsOfPrincipalPrefix(walk->record().principal_type_id, walk->record().principal_id);
     if (key <= after || (principals.size() == most && key >= *principals.rbegin())) continue;

@@ -1,6 +1,7 @@
 #include "sync/read_view.h"
 
 #include "base/bytes.h"
+#include "base/check.h"
 #include "sync/codec.h"
 #include "sync/staging.h"
 #include "sync/store.h"
@@ -152,10 +153,27 @@ Result<std::shared_ptr<const ReadView>> OpenView(const Store& store, std::string
 }
 
 Result<std::optional<std::string_view>> RecordLookup::Find(std::string_view key) {
+  if (!cursor_) cursor_ = view_.Prefix(BucketPrefix(bucket_), ReadView::Reach::kSome);
   cursor_->Seek(key);
   VELLUM_TRY(cursor_->status());
   if (!cursor_->valid() || cursor_->key() != key) return std::optional<std::string_view>();
   return std::optional<std::string_view>(cursor_->value());
+}
+
+void RecordLookup::FindMany(const std::vector<std::string_view>& keys) {
+  VELLUM_DCHECK(keys.size() <= kManyMax);
+  copies_.clear();
+  if (const auto generation = view_.generation()) {
+    generation->tables().GetMany(keys, &values_);
+    return;
+  }
+  for (const std::string_view key : keys) copies_.push_back(view_.Get(key));
+}
+
+Result<std::optional<std::string_view>> RecordLookup::found(std::size_t place) const {
+  if (copies_.empty()) return values_.at(place);
+  if (!copies_[place].ok()) return copies_[place].error();
+  return *copies_[place] ? std::optional<std::string_view>(**copies_[place]) : std::nullopt;
 }
 
 }  // namespace vellum::sync

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "storage/tables.h"
 #include "sync/buckets.h"
@@ -53,16 +54,26 @@ std::shared_ptr<const ReadView> ViewOfRuns(const GenerationId& staging,
 Result<std::shared_ptr<const ReadView>> OpenView(const Store& store, std::string_view sync_id,
                                                  const std::optional<GenerationId>& generation);
 
-/// Looks records up by key, best in ascending order: blocks that the cursor stands on are used again. Not thread-safe.
+/// Looks records up by key, best in ascending order: blocks that were looked at last are used again. Not thread-safe.
 class RecordLookup {
  public:
   /// `view` must outlive it.
-  RecordLookup(const ReadView& view, Bucket bucket) : cursor_(view.Prefix(std::string(1, static_cast<char>(bucket)), ReadView::Reach::kSome)) {}
+  RecordLookup(const ReadView& view, Bucket bucket) : view_(view), bucket_(bucket) {}
   /// nullopt: no such record. The value is valid until the next call.
   Result<std::optional<std::string_view>> Find(std::string_view key);
 
+  /// Looks all of them up, which costs less than one after the other; at most kManyMax. found(i) is then the i-th one's value,
+  /// until the next call.
+  static constexpr std::size_t kManyMax = 32;
+  void FindMany(const std::vector<std::string_view>& keys);
+  Result<std::optional<std::string_view>> found(std::size_t place) const;
+
  private:
-  std::unique_ptr<storage::TableCursor> cursor_;
+  const ReadView& view_;
+  const Bucket bucket_;
+  std::unique_ptr<storage::TableCursor> cursor_;  ///< From the first Find on.
+  storage::TableValues values_;
+  std::vector<Result<std::optional<std::string>>> copies_;  ///< Instead, where there are no tables.
 };
 
 }  // namespace vellum::sync

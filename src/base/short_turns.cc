@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstdint>
+#include <utility>
 
 namespace vellum {
 namespace {
@@ -41,6 +42,20 @@ bool TakeShortTurns() {
   if (!Set(&scheduling)) return false;
   // A kernel that knows nothing of turns takes the number and forgets it.
   return Get(&scheduling) && scheduling.runtime == kTurnNanos;
+}
+
+OrdinaryTurns::OrdinaryTurns() {
+  Scheduling scheduling;
+  if (!Get(&scheduling) || scheduling.policy > SCHED_BATCH || scheduling.runtime == 0) return;
+  const std::uint64_t before = std::exchange(scheduling.runtime, 0);
+  if (Set(&scheduling)) before_ = before;
+}
+
+OrdinaryTurns::~OrdinaryTurns() {
+  Scheduling scheduling;
+  if (before_ == 0 || !Get(&scheduling)) return;
+  scheduling.runtime = before_;
+  Set(&scheduling);
 }
 
 }  // namespace vellum

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+
 namespace vellum {
 
 /// Asks the kernel to let this thread, and the threads that it starts from now on, have short turns on a processor (0.1 ms)
@@ -10,5 +12,19 @@ namespace vellum {
 /// False: the kernel does not do that (Linux does from 6.12 on), the thread is of a class without turns, or a sandbox
 /// forbids it. Then nothing has changed.
 bool TakeShortTurns();
+
+/// While it lives, the thread that made it, and threads that it starts, have turns of the kernel's own length; then the
+/// thread has those from before again. For threads that work in the background: one whose turns are short keeps its core
+/// through each of them, and does so from somebody who is woken meanwhile and whose turns are as short.
+class OrdinaryTurns {
+ public:
+  OrdinaryTurns();
+  ~OrdinaryTurns();
+  OrdinaryTurns(const OrdinaryTurns&) = delete;
+  OrdinaryTurns& operator=(const OrdinaryTurns&) = delete;
+
+ private:
+  std::uint64_t before_ = 0;  // nanoseconds; 0: nothing was changed
+};
 
 }  // namespace vellum

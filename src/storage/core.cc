@@ -1,15 +1,34 @@
 #include "storage/core.h"
 
 #include <rocksdb/convenience.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <utility>
 
+#include "base/short_turns.h"
 #include "storage/blame.h"
 #include "storage/engine_status.h"
 #include "storage/files.h"
 #include "storage/log_check.h"
 
 namespace vellum::storage {
+namespace {
+
+/// A tenth of the processor time that one gets who wants it at the same time. The more it were, the sooner a writer that has just
+/// run would have had its share, and the kernel looks again only at its next tick.
+constexpr int kFlushNice = 10;
+
+/// On the thread that flushes, of which RocksDB has one. Repeating it changes nothing.
+void GiveWay() {
+  const id_t self = static_cast<id_t>(::gettid());
+  errno = 0;
+  const int nice = ::getpriority(PRIO_PROCESS, self);
+  if (errno == 0 && nice < kFlushNice) ::setpriority(PRIO_PROCESS, self, kFlushNice);
+}
+
+}  // namespace
 
 Core::Core(Logger logger, std::string path, bool sync_wal)
     : logger_(logger), path_(std::move(path)), sync_wal_(sync_wal) {}
@@ -24,6 +43,8 @@ Result<std::shared_ptr<Core>> Core::Open(const DatabaseOptions& options) {
                        {.accept_loss = options.accept_wal_loss, .logger = options.logger})
                  .WithContext("open " + options.path));
   rocksdb::DB* db = nullptr;
+  // RocksDB starts its threads with the first database.
+  const OrdinaryTurns background;
   rocksdb::Status status = rocksdb::DB::Open(engine.db, options.path, engine.families, &core->families_, &db);
   core->db_.reset(db);
   if (!status.ok()) {
@@ -37,9 +58,10 @@ Result<std::shared_ptr<Core>> Core::Open(const DatabaseOptions& options) {
                                 std::to_string(family));
     }
   }
-  // Compactions give way to requests; flushes keep their priority, because writers wait for them.
+  // Compactions give way to requests, and flushes do to a degree: a writer that has no memtable left waits for them.
   core->parts_.env->LowerThreadPoolCPUPriority(rocksdb::Env::Priority::LOW, rocksdb::CpuPriority::kLow)
       .PermitUncheckedError();
+  core->parts_.env->Schedule([](void*) { GiveWay(); }, nullptr, rocksdb::Env::Priority::HIGH);
   return core;
 }
 

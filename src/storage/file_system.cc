@@ -1,6 +1,7 @@
 #include "storage/file_system.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <utility>
 
@@ -23,9 +24,13 @@ struct LogOrder {
   GuardedLog* newest VELLUM_GUARDED_BY(mu) = nullptr;  // that was written to, while it is open
 };
 
-/// How far ahead of a log's end the disk's blocks are taken: far enough that few lone appends have to, and no more, because an
-/// idle store keeps them from others.
-constexpr std::size_t kPreallocatedBytes = 64u << 10;
+/// How far ahead of a log's end the disk's blocks are taken: far enough that few syncs have to note new blocks (a file system
+/// that does so may first write whatever else waits, a flush's tables for one), and no more, because an idle store keeps them
+/// from others.
+constexpr std::size_t kPreallocatedBytes = 256u << 10;
+
+/// Appends of at most so many bytes come from callers who each wait for a sync.
+constexpr std::size_t kSmallAppendBytes = 16u << 10;
 
 IOStatus Refusal() { return IOStatus::IOError("the write-ahead log failed before; nothing is written any more"); }
 
@@ -50,19 +55,21 @@ class GuardedFile : public rocksdb::FSWritableFileOwnerWrapper {
 /// RocksDB appends to one log at a time and serializes that; syncs may run on other threads.
 class GuardedLog final : public GuardedFile {
  public:
-  GuardedLog(std::unique_ptr<rocksdb::FSWritableFile> file, std::shared_ptr<LogHealth> health,
-             std::shared_ptr<LogOrder> order)
-      : GuardedFile(std::move(file), std::move(health)), order_(std::move(order)) {}
+  /// `zeros` is the same file, to write to ahead of its end; null where the file system does not know such files.
+  GuardedLog(std::unique_ptr<rocksdb::FSWritableFile> file, std::unique_ptr<rocksdb::FSRandomRWFile> zeros,
+             std::shared_ptr<LogHealth> health, std::shared_ptr<LogOrder> order)
+      : GuardedFile(std::move(file), std::move(health)), zeros_(std::move(zeros)), order_(std::move(order)) {}
   ~GuardedLog() override { Leave(); }
 
   IOStatus Append(const rocksdb::Slice& data, const IOOptions& options, IODebugContext* debug) override {
     IOStatus status = BeforeAppend(options, debug);
-    return status.ok() ? AfterAppend(GuardedFile::Append(data, options, debug), data.size()) : status;
+    return status.ok() ? AfterAppend(GuardedFile::Append(data, options, debug), data.size(), options, debug) : status;
   }
   IOStatus Append(const rocksdb::Slice& data, const IOOptions& options, const rocksdb::DataVerificationInfo& info,
                   IODebugContext* debug) override {
     IOStatus status = BeforeAppend(options, debug);
-    return status.ok() ? AfterAppend(GuardedFile::Append(data, options, info, debug), data.size()) : status;
+    if (!status.ok()) return status;
+    return AfterAppend(GuardedFile::Append(data, options, info, debug), data.size(), options, debug);
   }
   IOStatus Sync(const IOOptions& options, IODebugContext* debug) override {
     SyncData(options, debug).PermitUncheckedError();
@@ -99,14 +106,26 @@ class GuardedLog final : public GuardedFile {
     dirty_.store(true);
     return IOStatus::OK();
   }
-  IOStatus AfterAppend(IOStatus status, std::uint64_t bytes) {
+  IOStatus AfterAppend(IOStatus status, std::uint64_t bytes, const IOOptions& options, IODebugContext* debug) {
     bytes_ += bytes;
     std::size_t block = 0;
     std::size_t blocks = 0;
     target()->GetPreallocationStatus(&block, &blocks);
     const std::uint64_t taken = static_cast<std::uint64_t>(block) * blocks;
     SetAhead(taken > bytes_ ? taken - bytes_ : 0);
+    if (status.ok() && bytes <= kSmallAppendBytes) WriteZeros(taken, options, debug);
     return Remember(std::move(status));
+  }
+  /// Writes the zeros that the space ahead reads as anyway. A file system notes for each block whether it was ever written:
+  /// without them each sync of new blocks writes such notes besides the data. Large appends need fewer syncs than that costs.
+  void WriteZeros(std::uint64_t end, const IOOptions& options, IODebugContext* debug) {
+    if (zeros_ == nullptr || end <= std::max(bytes_, zeros_end_)) return;
+    static constexpr std::array<char, kPreallocatedBytes> kZeros{};
+    const std::uint64_t begin = std::max(bytes_, zeros_end_);
+    const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(end - begin, kZeros.size()));
+    // Nothing depends on it.
+    zeros_->Write(begin, {kZeros.data(), size}, options, debug).PermitUncheckedError();
+    zeros_end_ = begin + size;
   }
   void SetAhead(std::uint64_t bytes) {
     health_->AddAhead(bytes);
@@ -128,8 +147,10 @@ class GuardedLog final : public GuardedFile {
     if (order_->newest == this) order_->newest = nullptr;
   }
 
+  const std::unique_ptr<rocksdb::FSRandomRWFile> zeros_;
   const std::shared_ptr<LogOrder> order_;
   bool started_ = false;     // only the appending thread
+  std::uint64_t zeros_end_ = 0;  // the same: written ahead up to here
   std::uint64_t bytes_ = 0;  // appended; the same
   std::uint64_t ahead_ = 0;  // the appending thread, and in the end the closing one
   std::atomic<bool> dirty_{false};  // appended to since the last sync
@@ -152,7 +173,9 @@ class GuardedFileSystem final : public rocksdb::FileSystemWrapper {
     IOStatus status = FileSystemWrapper::NewWritableFile(name, adapted, file, debug);
     if (!status.ok()) return status;
     if (is_log) {
-      *file = std::make_unique<GuardedLog>(std::move(*file), health_, order_);
+      std::unique_ptr<rocksdb::FSRandomRWFile> zeros;
+      FileSystemWrapper::NewRandomRWFile(name, options, &zeros, debug).PermitUncheckedError();
+      *file = std::make_unique<GuardedLog>(std::move(*file), std::move(zeros), health_, order_);
     } else {
       *file = std::make_unique<GuardedFile>(std::move(*file), health_);
     }

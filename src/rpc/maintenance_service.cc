@@ -231,10 +231,8 @@ void Downgrade(const CorePtr& core, const pb::DowngradeRequest& message, const R
 
 DbSize ToDbSize(const kv::Engine::Info& info) {
   DbSize size;
-  const std::uint64_t total = info.sizes.table_bytes + info.sizes.wal_bytes + info.sizes.obsolete_bytes;
-  size.total = static_cast<std::int64_t>(total);
-  // What is not in tables yet is in the log, and all of it is in use as far as anyone knows.
-  size.in_use = static_cast<std::int64_t>(std::min(total, info.sizes.live_bytes + info.sizes.wal_bytes));
+  size.total = static_cast<std::int64_t>(info.sizes.total());
+  size.in_use = static_cast<std::int64_t>(info.sizes.in_use());
   return size;
 }
 

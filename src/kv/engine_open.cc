@@ -226,8 +226,8 @@ void Engine::Impl::AddStateMetrics() {
         [this] { return static_cast<double>(runner->CurrentView()->revision()); });
   gauge("etcd_debugging_mvcc_compact_revision", "The compacted revision.",
         [this] { return static_cast<double>(runner->CurrentView()->compacted()); });
-  gauge("etcd_server_quota_backend_bytes", "The quota; 0: none.",
-        [this] { return static_cast<double>(std::max<std::int64_t>(options.quota_backend_bytes, 0)); });
+  gauge("etcd_server_quota_backend_bytes", "The quota; without one etcd's default, or what the disk has room for.",
+        [this] { return static_cast<double>(guard->ShownQuota()); });
   gauge("etcd_mvcc_db_total_size_in_bytes", "Bytes on disk, tables and log.",
         [this] { return static_cast<double>(database->GetSizes().total()); });
   gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Estimate of the bytes on disk that are no garbage.",

@@ -56,8 +56,7 @@ void ServerStatus(const CorePtr& core, const Reply& reply) {
     response.set_raftappliedindex(info.applied_index);
     response.set_raftterm(identity.raft_term);
     response.set_storageversion(identity.storage_version);
-    const std::int64_t quota = core->engine().options().quota_backend_bytes;
-    response.set_dbsizequota(quota > 0 ? quota : core->context.limits.quota_shown_bytes);
+    response.set_dbsizequota(core->engine().ShownQuota());
     response.mutable_downgradeinfo();
     for (const kv::AlarmEntry& entry : info.alarms) {
       // With the blank at the end that clients of etcd see there.

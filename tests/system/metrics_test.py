@@ -120,6 +120,11 @@ class Metrics(ClientTest):
         self.client.put(b"k")
         wait.until(lambda: sizes()[1] < used, "less is in use")
 
+    def test_the_quota_is_never_zero(self):
+        """etcd's alerts divide by it."""
+        quota = self.client.maintenance.Status(pb.StatusRequest()).dbSizeQuota
+        self.assertEqual((quota, self.value("etcd_server_quota_backend_bytes")), (2 << 30, 2 << 30))
+
     def test_watchers(self):
         stream = self.open_watch(self.client)
         stream.created(b"a")

@@ -29,8 +29,8 @@ Status CheckStream(const RangeRequest& request) {
   return {};
 }
 
-/// One call. Parts are made in a worker, one after the other; while the client does not read, nobody works for it and no
-/// view is held: the next part is read from a new one, at the same revision, and fails if that has been compacted.
+/// One call. Parts are made in a worker, one after the other; while the client does not read, nobody works for it and
+/// no view is held: the next part is read from a new one, at the same revision, and fails if that has been compacted.
 class RangeStreamCall : public std::enable_shared_from_this<RangeStreamCall> {
  public:
   RangeStreamCall(CorePtr core, ContextPtr context, WriterPtr writer)
@@ -41,7 +41,8 @@ class RangeStreamCall : public std::enable_shared_from_this<RangeStreamCall> {
     limit_ = request_.limit > 0 ? request_.limit : std::numeric_limits<std::int64_t>::max();
     request_.limit = std::min(limit_, kFirstPartKeys);
     start_ = core_->context.clock->Now();
-    RunIn(core_->context.reads);
+    // Counting in the past may take long.
+    RunIn(request_.count_only ? core_->context.long_reads : core_->context.reads);
   }
   void Writable() {
     if (waiting_.exchange(false)) RunIn(core_->context.long_reads);
@@ -70,14 +71,19 @@ class RangeStreamCall : public std::enable_shared_from_this<RangeStreamCall> {
   // True: it was the last one.
   Result<bool> SendPart() {
     const auto view = core_->engine().CurrentView();
-    VELLUM_ASSIGN_OR_RETURN(RangeResponse part, kv::ReadRange(*view, request_, &context_->cancelled));
+    VELLUM_ASSIGN_OR_RETURN(RangeResponse part, kv::ReadRangePart(*view, request_, &context_->cancelled));
     if (revision_ == 0) revision_ = part.revision;
     if (request_.revision <= 0) request_.revision = revision_;
     part.revision = revision_;
-    part.count += sent_;  // what it counted are the keys that had not been sent
     sent_ += static_cast<std::int64_t>(part.kvs.size());
+    if (!request_.count_only) part.count = sent_;
+    if (part.more) request_.key = part.kvs.back().key + std::string(1, '\0');
     const bool last = !part.more || sent_ == limit_;
-    if (!last) request_.key = part.kvs.back().key + std::string(1, '\0');
+    if (last && part.more) {
+      request_.count_only = true;
+      VELLUM_ASSIGN_OR_RETURN(const RangeResponse rest, kv::ReadRange(*view, request_, &context_->cancelled));
+      part.count += rest.count;
+    }
     wire::Message message = EncodeRangePart(core_->ids, std::move(part), last);
     std::size_t bytes = 0;
     for (const wire::Piece& piece : message) bytes += piece.own.size() + (piece.shared ? piece.shared->size() : 0);

@@ -17,6 +17,8 @@ constexpr std::uint64_t kReserveBytesMax = 16u << 20;
 constexpr std::uint64_t kPlenty = 4;
 /// How much may be let through against a quota before the store is measured again.
 constexpr std::uint64_t kPromisedBytesMax = 64u << 10;
+/// What etcd's quota is when nobody has set one.
+constexpr std::int64_t kEtcdQuota = std::int64_t{2} << 30;
 
 /// Allocates the file's blocks for real.
 bool Allocate(const std::string& path, std::uint64_t bytes) {
@@ -56,18 +58,33 @@ void DiskGuard::Recheck() {
   Look();
 }
 
+std::uint64_t DiskGuard::FloorOf(const Space& space) const {
+  const bool small = space.total_bytes / 4 < options_.floor_bytes;
+  return small ? space.total_bytes / 5 * 3 : options_.floor_bytes;
+}
+
+std::int64_t DiskGuard::ShownQuota() const {
+  if (options_.quota_bytes > 0) return options_.quota_bytes;
+  const std::uint64_t stored = options_.stored_bytes ? options_.stored_bytes() : 0;
+  if (stored < static_cast<std::uint64_t>(kEtcdQuota) / 2) return kEtcdQuota;
+  const Result<Space> space = See();
+  // Of a disk that cannot be read nobody knows: no alarm because of that.
+  if (!space.ok()) return static_cast<std::int64_t>(2 * stored);
+  const std::uint64_t floor = FloorOf(*space);
+  return static_cast<std::int64_t>(stored + space->free_bytes - std::min(space->free_bytes, floor));
+}
+
 void DiskGuard::Look() {
   written_.store(0, std::memory_order_relaxed);
   const Clock::TimePoint next = options_.clock->Now() + options_.interval;
   next_look_ns_.store(std::chrono::nanoseconds(next.time_since_epoch()).count(), std::memory_order_relaxed);
   if (options_.floor_bytes == 0) return;
-  const Result<Space> space = options_.space ? options_.space() : ReadSpace(options_.directory);
+  const Result<Space> space = See();
   if (!space.ok()) {
     VELLUM_LOG(options_.logger, kWarn, "cannot see how much space is left", {{"error", space.error().message()}});
     return;
   }
-  const bool small = space->total_bytes / 4 < options_.floor_bytes;
-  const std::uint64_t floor = small ? space->total_bytes / 5 * 3 : options_.floor_bytes;
+  const std::uint64_t floor = FloorOf(*space);
   // What has to be flushed will take its room in any case.
   const std::uint64_t pending = options_.pending_bytes ? options_.pending_bytes() : 0;
   const std::uint64_t free = space->free_bytes - std::min(space->free_bytes, pending);

@@ -66,7 +66,13 @@ class DiskGuard {
 
   bool low() const { return low_.load(std::memory_order_acquire); }
 
+  /// The quota, for those who compare the store's size with it, as etcd's alerts do. Without one: etcd's default, and
+  /// for a store that comes near that, what the disk lets it grow to. Never 0.
+  std::int64_t ShownQuota() const;
+
  private:
+  Result<Space> See() const { return options_.space ? options_.space() : ReadSpace(options_.directory); }
+  std::uint64_t FloorOf(const Space& space) const;
   void LookIfDue() VELLUM_EXCLUDES(mu_);
   void LookNow() VELLUM_EXCLUDES(mu_);
   std::uint64_t SeenRoomForDeletes() const;

@@ -163,6 +163,21 @@ TEST_F(KvDiskGuard, TheQuotaCountsWhatWasLetThrough) {
   EXPECT_FALSE(guard.Refuses(600));
 }
 
+TEST_F(KvDiskGuard, TheQuotaThatIsShownIsNeverOneThatMakesAnAlarmForNothing) {
+  constexpr std::int64_t kGiB = 1024 * std::int64_t{kMiB};
+  const DiskGuard none(MakeOptions());
+  EXPECT_EQ(none.ShownQuota(), 2 * kGiB) << "etcd's default";
+  stored_ = 3 * kGiB;
+  EXPECT_EQ(none.ShownQuota(), 3 * kGiB + std::int64_t{96 * kMiB}) << "the disk has so much above the floor";
+  space_.free_bytes = kMiB;
+  EXPECT_EQ(none.ShownQuota(), 3 * kGiB) << "all that it may ever be";
+  DiskGuard::Options options = MakeOptions();
+  options.space = [] { return Result<DiskGuard::Space>(Unavailable("no such disk")); };
+  EXPECT_EQ(DiskGuard(options).ShownQuota(), 6 * kGiB);
+  options.quota_bytes = 10'000;
+  EXPECT_EQ(DiskGuard(options).ShownQuota(), 10'000);
+}
+
 TEST_F(KvDiskGuard, TheMachinesDiskCanBeRead) {
   DiskGuard::Options options = MakeOptions();
   options.space = {};

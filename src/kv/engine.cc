@@ -190,6 +190,8 @@ Lessor& Engine::lessor() { return *impl_->lessor; }
 Metrics& Engine::metrics() { return *impl_->metrics; }
 const EngineOptions& Engine::options() const { return impl_->options; }
 
+std::int64_t Engine::ShownQuota() const { return impl_->guard->ShownQuota(); }
+
 Engine::Info Engine::GetInfo() const {
   const std::shared_ptr<const View> view = CurrentView();
   Info info;

@@ -118,6 +118,8 @@ class Engine {
     Status writer;  ///< Not OK: the writer is terminal, and why.
   };
   Info GetInfo() const;
+  /// DiskGuard::ShownQuota.
+  std::int64_t ShownQuota() const;
 
  private:
   struct Impl;

@@ -226,14 +226,12 @@ void Engine::Impl::AddStateMetrics() {
         [this] { return static_cast<double>(runner->CurrentView()->revision()); });
   gauge("etcd_debugging_mvcc_compact_revision", "The compacted revision.",
         [this] { return static_cast<double>(runner->CurrentView()->compacted()); });
-  gauge("etcd_server_quota_backend_bytes", "The quota; 0: none.",
-        [this] { return static_cast<double>(std::max<std::int64_t>(options.quota_backend_bytes, 0)); });
-  gauge("etcd_mvcc_db_total_size_in_bytes", "Bytes on disk, tables and log.", [this] {
-    const storage::Database::Sizes sizes = database->GetSizes();
-    return static_cast<double>(sizes.table_bytes + sizes.wal_bytes);
-  });
+  gauge("etcd_server_quota_backend_bytes", "The quota; without one etcd's default, or what the disk has room for.",
+        [this] { return static_cast<double>(guard->ShownQuota()); });
+  gauge("etcd_mvcc_db_total_size_in_bytes", "Bytes on disk, tables and log.",
+        [this] { return static_cast<double>(database->GetSizes().total()); });
   gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Estimate of the bytes on disk that are no garbage.",
-        [this] { return static_cast<double>(database->GetSizes().live_bytes); });
+        [this] { return static_cast<double>(database->GetSizes().in_use()); });
   gauge("etcd_mvcc_db_open_read_transactions", "Positions that readers hold open.", [this] {
     return static_cast<double>(database->Property("rocksdb.num-snapshots").value_or(0));
   });

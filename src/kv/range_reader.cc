@@ -201,9 +201,12 @@ struct GivenSource {
   Result<std::int64_t> Count(const KeyInterval& interval) const { return source.Count(interval); }
 };
 
+/// Whether the keys behind a limit are counted.
+enum class Rest : std::uint8_t { kCounted, kLeftOut };
+
 template <typename Source>
-Result<RangeResponse> Run(const Source& source, Revision current, const RangeRequest& request,
-                          const CancelFlag* cancel) {
+Result<RangeResponse> Run(const Source& source, Revision current, const RangeRequest& request, const CancelFlag* cancel,
+                          Rest rest = Rest::kCounted) {
   VELLUM_ASSIGN_OR_RETURN(const Plan plan, Plan::Make(request));
   RangeResponse response;
   response.revision = current;
@@ -230,9 +233,9 @@ Result<RangeResponse> Run(const Source& source, Revision current, const RangeReq
   }));
   if (cancelled) return Cancelled("range was cancelled");
   response.count = collector.seen();
-  if (collector.stopped()) {
-    VELLUM_ASSIGN_OR_RETURN(const std::int64_t rest, source.Count({collector.rest_begin(), interval.end}));
-    response.count += rest;
+  if (collector.stopped() && rest == Rest::kCounted) {
+    VELLUM_ASSIGN_OR_RETURN(const std::int64_t unseen, source.Count({collector.rest_begin(), interval.end}));
+    response.count += unseen;
   }
   collector.Finish(&response);
   return response;
@@ -240,18 +243,25 @@ Result<RangeResponse> Run(const Source& source, Revision current, const RangeReq
 
 /// A revision that is not the newest: the view's own, or an older one.
 Result<RangeResponse> ReadBefore(const View& view, Revision revision, Revision current, const RangeRequest& request,
-                                 const CancelFlag* cancel) {
+                                 const CancelFlag* cancel, Rest rest) {
   if (revision > current) return FutureRevisionError();
   if (revision < view.compacted()) return CompactedError();
-  if (revision == view.revision()) return Run(ViewSource{view}, current, request, cancel);
+  if (revision == view.revision()) return Run(ViewSource{view}, current, request, cancel, rest);
   if (revision > view.revision()) {
     return Internal("revision " + std::to_string(revision) + " is read through a view of revision " +
                     std::to_string(view.revision()));
   }
-  auto response = Run(PastSource{view, revision, cancel}, current, request, cancel);
+  auto response = Run(PastSource{view, revision, cancel}, current, request, cancel, rest);
   // The compaction filter looks at no snapshot: what was just read may have been losing records under way.
   if (revision < view.compacted()) return CompactedError();
   return response;
+}
+
+Result<RangeResponse> ReadThrough(const View& view, const RangeRequest& request, const CancelFlag* cancel, Rest rest) {
+  if (request.revision <= 0 || request.revision == view.revision()) {
+    return Run(ViewSource{view}, view.revision(), request, cancel, rest);
+  }
+  return ReadBefore(view, request.revision, view.revision(), request, cancel, rest);
 }
 
 }  // namespace
@@ -261,14 +271,15 @@ Result<RangeResponse> ReadRange(const LatestSource& latest, const View& view, Re
   if (request.revision <= 0 || request.revision == current) {
     return Run(GivenSource{latest}, current, request, cancel);
   }
-  return ReadBefore(view, request.revision, current, request, cancel);
+  return ReadBefore(view, request.revision, current, request, cancel, Rest::kCounted);
 }
 
 Result<RangeResponse> ReadRange(const View& view, const RangeRequest& request, const CancelFlag* cancel) {
-  if (request.revision <= 0 || request.revision == view.revision()) {
-    return Run(ViewSource{view}, view.revision(), request, cancel);
-  }
-  return ReadBefore(view, request.revision, view.revision(), request, cancel);
+  return ReadThrough(view, request, cancel, Rest::kCounted);
+}
+
+Result<RangeResponse> ReadRangePart(const View& view, const RangeRequest& request, const CancelFlag* cancel) {
+  return ReadThrough(view, request, cancel, Rest::kLeftOut);
 }
 
 Result<std::optional<RangeResponse>> ReadKeyFromMemory(const View& view, const RangeRequest& request) {

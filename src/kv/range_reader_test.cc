@@ -57,6 +57,27 @@ TEST(KvRange, TheNewestStateAndEveryOlderOne) {
   EXPECT_EQ(at(2).revision, 5);
 }
 
+TEST(KvRange, APartIsTheAnswerButForWhatLiesBehindItsLimit) {
+  TestStore store;
+  for (const char* key : {"a", "b", "c", "d"}) store.ApplyPut(key, "1");
+  store.ApplyDelete("b");
+  const auto view = store.Publish();
+  for (const Revision revision : {Revision{0}, Revision{5}}) {
+    for (const std::int64_t limit : {0, 1, 2, 3, 4, 5}) {
+      const RangeRequest request{.key = "a", .range_end = "z", .limit = limit, .revision = revision};
+      const auto part = ReadRangePart(*view, request);
+      ASSERT_TRUE(part.ok()) << part.error().ToString();
+      const auto whole = MustRead(*view, request);
+      EXPECT_EQ(part->kvs, whole.kvs);
+      EXPECT_EQ(part->more, whole.more);
+      EXPECT_EQ(part->revision, whole.revision);
+      EXPECT_EQ(part->count, part->more ? limit + 1 : whole.count);
+    }
+  }
+  const auto future = ReadRangePart(*view, {.key = "a", .range_end = "z", .revision = 7});
+  EXPECT_EQ(future.error().reason(), Reason::kFutureRevision);
+}
+
 TEST(KvRange, OneKeyFromMemoryOrNoAnswer) {
   TestStore store;
   store.ApplyPut("a", "1");

@@ -242,8 +242,8 @@ StoreInfo StoreImpl::Info() {
   info.revision = all.revision;
   info.compacted = all.compacted;
   info.keys = all.keys;
-  info.disk_bytes = all.sizes.table_bytes + all.sizes.wal_bytes;
-  info.in_use_bytes = all.sizes.live_bytes;
+  info.disk_bytes = all.sizes.total();
+  info.in_use_bytes = all.sizes.in_use();
   info.space_alarm = std::any_of(all.alarms.begin(), all.alarms.end(), [](const kv::AlarmEntry& entry) {
     return entry.alarm == kv::AlarmType::kNoSpace;
   });

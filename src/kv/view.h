@@ -93,6 +93,10 @@ Result<RangeResponse> ReadRange(const LatestSource& latest, const View& view, Re
 /// The same from a view alone.
 Result<RangeResponse> ReadRange(const View& view, const RangeRequest& request, const CancelFlag* cancel = nullptr);
 
+/// The same for an answer that is made part by part: `count` leaves out the keys behind the limit, which would
+/// otherwise be counted again for each part.
+Result<RangeResponse> ReadRangePart(const View& view, const RangeRequest& request, const CancelFlag* cancel = nullptr);
+
 /// Answers a request for one key at the view's own revision if that takes no disk; nullopt: ask ReadRange. Never waits, so
 /// it may run where nothing else may: on an event loop.
 Result<std::optional<RangeResponse>> ReadKeyFromMemory(const View& view, const RangeRequest& request);

@@ -152,7 +152,6 @@ Core::Core(ServiceContext from)
                                                      {{"success", "true"}})),
       range_seconds_failed(context.metrics->AddHistogram(kRangeSecondsName, kRangeSecondsHelp, RangeBuckets(),
                                                          {{"success", "false"}})),
-      watch_streams(context.metrics->AddGauge("etcd_debugging_mvcc_watch_stream_total", "Total number of watch streams.")),
       watch_failures(StreamFailures(context.metrics, "watch")),
       keep_alive_failures(StreamFailures(context.metrics, "lease-keepalive")) {}
 

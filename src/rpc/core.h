@@ -137,7 +137,6 @@ struct Core {
   Counter& txn_total;
   Histogram& range_seconds_ok;
   Histogram& range_seconds_failed;
-  Gauge& watch_streams;
   Counter& watch_failures;       ///< etcd_network_server_stream_failures_total
   Counter& keep_alive_failures;  ///< The same.
 };

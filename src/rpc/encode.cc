@@ -212,6 +212,21 @@ wire::Message EncodeRangeResponse(const HeaderIds& ids, RangeResponse&& response
   return writer.Take();
 }
 
+wire::Message EncodeRangePart(const HeaderIds& ids, RangeResponse&& part, bool last) {
+  MessageWriter inner;
+  ReserveForRange(&inner, part);
+  if (last) {
+    WriteHeader(&inner, ids, part.revision);
+  } else {
+    part.more = false;
+    part.count = 0;
+  }
+  WriteRangeBody(&inner, std::move(part));
+  MessageWriter writer;
+  writer.Nested(1, std::move(inner));
+  return writer.Take();
+}
+
 wire::Message EncodePutResponse(const HeaderIds& ids, PutResponse&& response) {
   MessageWriter writer;
   writer.Reserve(kHeaderBytes);

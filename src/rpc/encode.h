@@ -59,6 +59,8 @@ void WriteHeader(MessageWriter* writer, const HeaderIds& ids, Revision revision)
 void WriteKeyValue(MessageWriter* writer, int field, KeyValue&& kv);
 
 wire::Message EncodeRangeResponse(const HeaderIds& ids, RangeResponse&& response);
+/// One RangeStreamResponse of several. Only the last one has header, more and count; merged they are a RangeResponse.
+wire::Message EncodeRangePart(const HeaderIds& ids, RangeResponse&& part, bool last);
 wire::Message EncodePutResponse(const HeaderIds& ids, PutResponse&& response);
 wire::Message EncodeDeleteRangeResponse(const HeaderIds& ids, DeleteRangeResponse&& response);
 /// The answers inside carry headers with a revision only; those of nested transactions are empty.

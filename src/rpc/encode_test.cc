@@ -74,6 +74,21 @@ TEST(RpcEncode, LargeValuesAreNotCopied) {
   EXPECT_EQ(message[0].shared->data(), bytes);
 }
 
+TEST(RpcEncode, PartsOfARangeAreMergedIntoItsAnswer) {
+  pb::RangeStreamResponse merged;
+  for (const bool last : {false, true}) {
+    RangeResponse part{.revision = 42, .kvs = {FullKeyValue(last ? 3 : 9000)}, .more = true, .count = 7};
+    const std::string bytes = Join(EncodeRangePart(kIds, std::move(part), last));
+    const auto parsed = ParseExactly<pb::RangeStreamResponse>(bytes);
+    EXPECT_EQ(parsed.range_response().has_header(), last);
+    EXPECT_EQ(parsed.range_response().more(), last);
+    EXPECT_EQ(parsed.range_response().count(), last ? 7 : 0);
+    merged.MergeFrom(parsed);
+  }
+  RangeResponse whole{.revision = 42, .kvs = {FullKeyValue(9000), FullKeyValue(3)}, .more = true, .count = 7};
+  EXPECT_EQ(merged.range_response().SerializeAsString(), Join(EncodeRangeResponse(kIds, std::move(whole))));
+}
+
 TEST(RpcEncode, PutAndDeleteRangeResponsesEqualProtobufsBytes) {
   auto put = ParseExactly<pb::PutResponse>(
       Join(EncodePutResponse(kIds, PutResponse{.revision = 5, .prev_kv = FullKeyValue(5000)})));

@@ -56,8 +56,7 @@ void ServerStatus(const CorePtr& core, const Reply& reply) {
     response.set_raftappliedindex(info.applied_index);
     response.set_raftterm(identity.raft_term);
     response.set_storageversion(identity.storage_version);
-    const std::int64_t quota = core->engine().options().quota_backend_bytes;
-    response.set_dbsizequota(quota > 0 ? quota : core->context.limits.quota_shown_bytes);
+    response.set_dbsizequota(core->engine().ShownQuota());
     response.mutable_downgradeinfo();
     for (const kv::AlarmEntry& entry : info.alarms) {
       // With the blank at the end that clients of etcd see there.
@@ -231,10 +230,8 @@ void Downgrade(const CorePtr& core, const pb::DowngradeRequest& message, const R
 
 DbSize ToDbSize(const kv::Engine::Info& info) {
   DbSize size;
-  const std::uint64_t total = info.sizes.table_bytes + info.sizes.wal_bytes + info.sizes.obsolete_bytes;
-  size.total = static_cast<std::int64_t>(total);
-  // What is not in tables yet is in the log, and all of it is in use as far as anyone knows.
-  size.in_use = static_cast<std::int64_t>(std::min(total, info.sizes.live_bytes + info.sizes.wal_bytes));
+  size.total = static_cast<std::int64_t>(info.sizes.total());
+  size.in_use = static_cast<std::int64_t>(info.sizes.in_use());
   return size;
 }
 

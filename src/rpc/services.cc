@@ -11,6 +11,7 @@
 #include "rpc/kv_service.h"
 #include "rpc/lease_service.h"
 #include "rpc/maintenance_service.h"
+#include "rpc/range_stream.h"
 #include "rpc/reflection_service.h"
 #include "rpc/watch_service.h"
 
@@ -33,6 +34,7 @@ Services::~Services() { Stop(); }
 
 void Services::Register(wire::ServiceTable* table) {
   RegisterKv(impl_->core, table);
+  RegisterRangeStream(impl_->core, table);
   RegisterWatch(impl_->core, table);
   RegisterLease(impl_->core, table);
   RegisterMaintenance(impl_->core, table);

@@ -42,7 +42,6 @@ struct Limits {
   /// wire::ServerOptions::stream_high_water_bytes, which decides when a stream counts as writable again.
   std::size_t stream_high_water_bytes = 64u << 10;
   std::size_t watchers_per_stream_max = 1'000'000;  ///< Further creates are refused.
-  std::int64_t quota_shown_bytes = 2'147'483'648;  ///< Status.dbSizeQuota when no quota is set: etcd's default.
 };
 
 /// What the services work with. Every pointer must stay valid until both Services::Stop has returned and the wire

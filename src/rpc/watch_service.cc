@@ -16,12 +16,8 @@ class WatchHandler final : public wire::StreamHandler {
         stream_(std::make_shared<WatchStream>(core_, std::move(writer))),
         id_(core_->engine().watch_hub().OpenStream(stream_)) {
     stream_->Attach(&core_->engine().watch_hub(), id_);
-    core_->watch_streams.Increment();
   }
-  ~WatchHandler() override {
-    core_->engine().watch_hub().CloseStream(id_);
-    core_->watch_streams.Decrement();
-  }
+  ~WatchHandler() override { core_->engine().watch_hub().CloseStream(id_); }
 
   void OnMessage(std::string_view message) override {
     pb::WatchRequest request;

@@ -69,7 +69,7 @@ constexpr Option kRows[] = {
 
     // Limits.
     {.name = "max-request-bytes", .group = kLimits, .type = kNumber,
-     .target = [](Config& c) -> std::uint64_t& { return c.limits.request_bytes_max; }, .min = kKiB, .max = 1024 * kMiB,
+     .target = [](Config& c) -> std::uint64_t& { return c.limits.request_bytes_max; }, .min = 1, .max = 1024 * kMiB,
      .unit = "bytes", .help = "The largest write request."},
     {.name = "max-txn-ops", .group = kLimits, .type = kNumber,
      .target = [](Config& c) -> std::uint64_t& { return c.engine.txn_ops_max; }, .min = 1, .max = 1'000'000,

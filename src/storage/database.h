@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -203,6 +204,12 @@ class Database {
     std::uint64_t wal_bytes = 0;
     std::uint64_t memtable_bytes = 0;
     std::uint64_t obsolete_bytes = 0;  ///< Files that are on their way out.
+
+    /// What the store takes on the disk.
+    std::uint64_t total() const { return table_bytes + wal_bytes + obsolete_bytes; }
+    /// Estimate of what of that is no garbage. What is not in tables yet is in the log, and all of it is in use as far
+    /// as anyone knows.
+    std::uint64_t in_use() const { return std::min(total(), live_bytes + wal_bytes); }
   };
   Sizes GetSizes() const;
   /// Estimated number of entries and bytes in [begin, end) of a family's tables and memtables.

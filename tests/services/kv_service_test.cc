@@ -115,13 +115,14 @@ TEST_F(KvService, DeepNestingGetsAnAnswer) {
 }
 
 TEST_F(KvService, GarbageAndUnknownMethodsAreRefused) {
-  for (const char* method : {"KV/Range", "KV/Put", "KV/DeleteRange", "KV/Txn", "KV/Compact", "Lease/LeaseGrant"}) {
+  for (const char* method :
+       {"KV/Range", "KV/Put", "KV/DeleteRange", "KV/Txn", "KV/Compact", "KV/RangeStream", "Lease/LeaseGrant"}) {
     const auto answer = client().Call(std::string("/etcdserverpb.") + method, "\xff\xff\xff");
     ASSERT_FALSE(answer.ok()) << method;
     EXPECT_EQ(answer.error().code(), Code::kInternal) << method;
   }
-  for (const char* method : {"/etcdserverpb.Auth/AuthEnable", "/v3lockpb.Lock/Lock", "/etcdserverpb.KV/RangeStream",
-                             "/etcdserverpb.Maintenance/Snapshot"}) {
+  for (const char* method :
+       {"/etcdserverpb.Auth/AuthEnable", "/v3lockpb.Lock/Lock", "/etcdserverpb.Maintenance/Snapshot"}) {
     const auto answer = client().Call(method, "");
     ASSERT_FALSE(answer.ok()) << method;
     EXPECT_EQ(answer.error().code(), Code::kUnimplemented) << method;

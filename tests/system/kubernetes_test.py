@@ -3,11 +3,13 @@ import pathlib
 import queue
 import sys
 import threading
+import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from support import runner, wait  # noqa: E402
-from support.client import ClientTest, compare, delete_op, get_op, mvcc, pb, put_op  # noqa: E402
+from support.client import ClientTest, compare, delete_op, get_op, grpc, mvcc, pb, put_op  # noqa: E402
+from support.server import STAND_IN  # noqa: E402
 
 PODS, PODS_END = b"/registry/pods/", b"/registry/pods0"
 
@@ -47,6 +49,64 @@ class Apiserver(ClientTest):
         self.assertTrue(removed.succeeded)
         self.assertEqual(removed.header.revision, updated.header.revision + 1)
         self.assertEqual(removed.responses[0].response_delete_range.deleted, 1)
+
+    def stream(self, **fields):
+        """The parts of a RangeStream over the pods."""
+        return self.client.kv.RangeStream(pb.RangeRequest(**({"key": PODS, "range_end": PODS_END} | fields)))
+
+    def merged(self, **fields):
+        """Its parts, and what they are together."""
+        parts = [part.range_response for part in self.stream(**fields)]
+        whole = pb.RangeResponse()
+        for part in parts:
+            whole.MergeFrom(part)
+        return parts, whole
+
+    @unittest.skipIf(STAND_IN is not None, "etcd has RangeStream since 3.7")
+    def test_list_in_parts(self):
+        for number in range(400):
+            self.create(pod(number), b"%09d " % number * 1000)
+        parts, whole = self.merged()
+        self.assertEqual(whole, self.client.get(PODS, PODS_END))
+        self.assertGreater(len(parts), 4)
+        self.assertEqual(len(parts[0].kvs), 10)
+        for part in parts[:-1]:
+            self.assertFalse(part.HasField("header") or part.more or part.count)
+        for fields in ({"limit": 1}, {"limit": 10}, {"limit": 25}, {"limit": 400}, {"limit": 1000}, {"limit": -1}, {"keys_only": True},
+                       {"count_only": True}, {"revision": 100}, {"key": pod(7), "range_end": b""}, {"key": b"none"},
+                       {"sort_order": pb.RangeRequest.ASCEND}):
+            _, whole = self.merged(**fields)
+            self.assertEqual(whole, self.client.get(**({"key": PODS, "range_end": PODS_END} | fields)), fields)
+        for fields, code, text in (
+                ({"key": b""}, "INVALID_ARGUMENT", "etcdserver: key is not provided"),
+                ({"revision": 1000}, "OUT_OF_RANGE", "etcdserver: mvcc: required revision is a future revision"),
+                ({"sort_order": pb.RangeRequest.DESCEND}, "UNIMPLEMENTED", "RangeStream does not support custom sort orders"),
+                ({"min_mod_revision": 3}, "UNIMPLEMENTED", "RangeStream does not support revision filters")):
+            with self.assertRaises(grpc.RpcError) as failed:
+                list(self.stream(**fields))
+            self.assertEqual((failed.exception.code().name, failed.exception.details()), (code, text))
+
+    @unittest.skipIf(STAND_IN is not None, "etcd has RangeStream since 3.7")
+    def test_list_in_parts_stays_at_its_revision(self):
+        for number in range(400):
+            self.create(pod(number), b"x" * 100_000)
+        whole = self.client.get(PODS, PODS_END)
+        # Two that are not read while the store changes; the second one's revision is compacted before it goes on.
+        kept, lost = self.stream(), self.stream()
+        begun = [next(kept).range_response.kvs, next(lost).range_response.kvs]
+        self.assertEqual([len(kvs) for kvs in begun], [10, 10])
+        self.client.delete(pod(200), PODS_END)
+        self.create(pod(1000), b"new")
+        seen = list(begun[0])
+        for part in kept:
+            seen += part.range_response.kvs
+            last = part.range_response
+        self.assertEqual(seen, list(whole.kvs))
+        self.assertEqual((last.header.revision, last.count, last.more), (whole.header.revision, 400, False))
+        self.client.compact(whole.header.revision + 1)
+        with self.assertRaises(grpc.RpcError) as failed:
+            list(lost)
+        self.assertEqual(failed.exception.details(), "etcdserver: mvcc: required revision has been compacted")
 
     def test_list_pages(self):
         for number in range(1000):

@@ -183,6 +183,12 @@ class Sizes(ClientTest):
         client.put(b"k", b"v" * 9_900)
         self.assert_error(3, TOO_MANY, client.txn, success=[put_op(b"%d" % number) for number in range(4)])
 
+    def test_a_tiny_limit(self):
+        """etcd takes any number; its own suite asks for 256."""
+        _, client = self.serve("--max-request-bytes=256")
+        self.assert_error(3, "etcdserver: request is too large", client.put, b"k", b"v" * 256)
+        client.put(b"k", b"v" * 200)
+
     def test_big_answers(self):
         _, client = self.serve()
         for number in range(50):

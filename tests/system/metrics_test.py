@@ -65,7 +65,11 @@ class Metrics(ClientTest):
         self.assertEqual([name for name in wanted if name not in families], [])
 
     def test_format(self):
-        for line in self.scrape().splitlines():
+        text = self.scrape()
+        for kind in ("HELP", "TYPE"):
+            names = re.findall(rf"^# {kind} (\S+) ", text, re.MULTILINE)
+            self.assertEqual(sorted(set(names)), sorted(names), "a family of metrics is there once")
+        for line in text.splitlines():
             self.assertRegex(line, r"^(# (HELP|TYPE) [a-zA-Z_:][a-zA-Z0-9_:]* .*|"
                                    r"[a-zA-Z_:][a-zA-Z0-9_:]*(\{[^{}]*(\{.*\})?[^{}]*\})? [-+0-9.eInfNa]+)$")
 
@@ -98,6 +102,28 @@ class Metrics(ClientTest):
         self.assertEqual(self.value("etcd_debugging_lease_granted_total"), 1)
         self.assertGreater(self.value("process_resident_memory_bytes"), 1 << 20)
         self.assertGreater(self.value("etcd_mvcc_db_total_size_in_bytes"), 0)
+
+    def test_sizes(self):
+        """What is not in tables yet counts as in use; what compaction lets go of does not any more."""
+        def sizes():
+            return self.value("etcd_mvcc_db_total_size_in_bytes"), self.value("etcd_mvcc_db_total_size_in_use_in_bytes")
+
+        for _ in range(25):
+            self.client.put(b"k", bytes(4096))
+        wait.until(lambda: sizes()[1] >= 25 * 4096, "what was written is in use")  # etcd counts with a delay
+        total, used = sizes()
+        self.assertGreaterEqual(total, used)
+        if STAND_IN is None:
+            status = self.client.maintenance.Status(pb.StatusRequest())
+            self.assertEqual((status.dbSize, status.dbSizeInUse), (total, used))
+        self.client.compact(25, physical=True)
+        self.client.put(b"k")
+        wait.until(lambda: sizes()[1] < used, "less is in use")
+
+    def test_the_quota_is_never_zero(self):
+        """etcd's alerts divide by it."""
+        quota = self.client.maintenance.Status(pb.StatusRequest()).dbSizeQuota
+        self.assertEqual((quota, self.value("etcd_server_quota_backend_bytes")), (2 << 30, 2 << 30))
 
     def test_watchers(self):
         stream = self.open_watch(self.client)

@@ -97,6 +97,21 @@ class Events(ClientTest):
         answer = silent.progress_answer()
         self.assertEqual((answer.watch_id, answer.header.revision, len(answer.events)), (-1, 9, 0))
 
+    def test_history_comes_in_large_answers(self):
+        """Ten megabytes of ten revisions are one answer, or the fragments of one: etcd's own suite counts on it."""
+        for number in range(10):
+            self.client.put(b"big/%d" % number, bytes([number]) * (1 << 20))
+        stream = self.open_watch(self.client)
+        stream.created(b"big/", b"big0", start_revision=1)
+        self.assertEqual(len(stream.next().events), 10)
+        stream = self.open_watch(self.client)
+        stream.created(b"big/", b"big0", start_revision=1, fragment=True)
+        parts = [stream.next()]
+        while parts[-1].fragment:
+            parts.append(stream.next())
+        self.assertGreater(len(parts), 4)
+        self.assertEqual([event.kv.key for part in parts for event in part.events], [b"big/%d" % number for number in range(10)])
+
     def test_fragments(self):
         value = b"v" * 400_000
         for number in range(20):

@@ -45,6 +45,18 @@ TEST(ShortTurns, ChangeTheTurnAloneAndAreInherited) {
   }).join();
 }
 
+TEST(ShortTurns, WhatWorksInTheBackgroundHasOrdinaryOnes) {
+  std::thread([] {
+    if (!TakeShortTurns()) GTEST_SKIP() << "this kernel has no turns of a thread's own";
+    {
+      const OrdinaryTurns background;
+      EXPECT_GT(Attributes().sched_runtime, 100'000u);
+      std::thread([] { EXPECT_GT(Attributes().sched_runtime, 100'000u); }).join();
+    }
+    EXPECT_EQ(Attributes().sched_runtime, 100'000u);
+  }).join();
+}
+
 TEST(ShortTurns, ClassWithoutTurnsIsLeftAlone) {
   std::thread([] {
     const sched_param none{};

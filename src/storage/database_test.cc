@@ -1,11 +1,14 @@
 #include "storage/database.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <atomic>
 #include <filesystem>
+#include <fstream>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "base/mutex.h"
 #include "storage/fault_file_system.h"
@@ -57,6 +60,28 @@ std::string Scan(const Database& db, Family family, const ReadOptions& options =
   for (it.SeekToFirst(); it.valid(); it.Next()) text += std::string(it.key()) + "=" + std::string(it.value()) + " ";
   EXPECT_TRUE(it.status().ok()) << it.status().ToString();
   return text;
+}
+
+/// The nice value of each of this process's threads of the name.
+std::vector<int> NiceOf(const std::string& name) {
+  std::vector<int> found;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::string comm;
+    std::getline(std::ifstream(task.path() / "comm"), comm);
+    if (comm == name) found.push_back(::getpriority(PRIO_PROCESS, static_cast<id_t>(std::stoi(task.path().filename()))));
+  }
+  return found;
+}
+
+TEST(Database, FlushesGiveWayToWhoeverIsWoken) {
+  TestDir dir;
+  auto db = MustOpen(Options(dir.path()));
+  ASSERT_TRUE(Put(db.get(), 1, "a", "1").ok());
+  ASSERT_TRUE(db->Flush().ok());
+  const std::vector<int> nice = NiceOf("rocksdb:high");
+  ASSERT_FALSE(nice.empty());
+  for (const int each : nice) EXPECT_GE(each, 10);
+  EXPECT_LT(::getpriority(PRIO_PROCESS, 0), 10) << "and nobody else";
 }
 
 TEST(Database, BatchesAreAtomicAndOrdered) {

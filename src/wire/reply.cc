@@ -185,7 +185,10 @@ void Outbox::Take(Contents* contents) {
 
 bool Outbox::Left(std::size_t bytes) {
   const std::size_t before = unsent_.fetch_sub(bytes);
-  return before - bytes <= high_water_bytes_ / 2 && above_high_water_.load() && above_high_water_.exchange(false);
+  if (before - bytes > high_water_bytes_ / 2 || !above_high_water_.load() || !above_high_water_.exchange(false)) return false;
+  // A Send may have passed the mark since: then that was its flag, which has to be there when its bytes have left.
+  if (unsent_.load() > high_water_bytes_) above_high_water_.store(true);
+  return true;
 }
 
 void Outbox::Close() {

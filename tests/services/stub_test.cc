@@ -3,6 +3,8 @@
 #include <grpcpp/grpcpp.h>
 
 #include <set>
+#include <thread>
+#include <vector>
 
 #include "etcdserverpb/rpc.grpc.pb.h"
 #include "grpc/health/v1/health.grpc.pb.h"
@@ -52,6 +54,37 @@ TEST_F(Stubs, ManyClientVersionsDoNotMakeManyMetrics) {
   }
   EXPECT_LE(lines, 2u * 66);
   EXPECT_NE(text.find("client_api_version=\"other\""), std::string::npos);
+}
+
+/// Streams that are read at their own pace, one that is given up, and a writer beside them.
+TEST_F(Stubs, PartsOfARangeAreOfOneRevisionWhateverIsWritten) {
+  constexpr int kKeys = 300;
+  const auto key = [](int i) { return "k" + std::to_string(1000 + i); };
+  for (int i = 0; i < kKeys; ++i) Put(key(i), std::string(2'000, 'v'));
+  const auto channel = Channel();
+  const auto read = [&](int parts_max) {
+    const auto kv = pb::KV::NewStub(channel);
+    grpc::ClientContext context;
+    Patient(&context);
+    const auto stream = kv->RangeStream(&context, RangeOf("k", "l"));
+    pb::RangeResponse whole;
+    pb::RangeStreamResponse part;
+    for (int parts = 0; parts < parts_max && stream->Read(&part); ++parts) whole.MergeFrom(part.range_response());
+    if (parts_max < kKeys) return context.TryCancel();
+    const grpc::Status status = stream->Finish();
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    EXPECT_EQ(whole.count(), kKeys);
+    ASSERT_EQ(whole.kvs_size(), kKeys);
+    for (int i = 0; i < kKeys; ++i) {
+      EXPECT_EQ(whole.kvs(i).key(), key(i));
+      EXPECT_LE(whole.kvs(i).mod_revision(), whole.header().revision());
+    }
+  };
+  std::vector<std::thread> readers;
+  for (const int parts_max : {kKeys, kKeys, 2, kKeys}) readers.emplace_back(read, parts_max);
+  for (int i = 0; i < kKeys; ++i) Put(key(i), std::string(2'000, 'w'));
+  for (std::thread& reader : readers) reader.join();
+  read(kKeys);
 }
 
 TEST_F(Stubs, HealthIsWatched) {

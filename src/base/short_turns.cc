@@ -30,6 +30,9 @@ static_assert(sizeof(Scheduling) == 48);
 bool Get(Scheduling* scheduling) {
   return syscall(SYS_sched_getattr, 0, scheduling, sizeof(*scheduling), 0) == 0;
 }
+bool HasTurns(const Scheduling& scheduling) {
+  return scheduling.policy == SCHED_OTHER || scheduling.policy == SCHED_BATCH;
+}
 bool Set(Scheduling* scheduling) { return syscall(SYS_sched_setattr, 0, scheduling, 0) == 0; }
 
 }  // namespace
@@ -37,7 +40,7 @@ bool Set(Scheduling* scheduling) { return syscall(SYS_sched_setattr, 0, scheduli
 bool TakeShortTurns() {
   Scheduling scheduling;
   if (!Get(&scheduling)) return false;
-  if (scheduling.policy != SCHED_OTHER && scheduling.policy != SCHED_BATCH) return false;
+  if (!HasTurns(scheduling)) return false;
   scheduling.runtime = kTurnNanos;
   if (!Set(&scheduling)) return false;
   // A kernel that knows nothing of turns takes the number and forgets it.
@@ -46,7 +49,7 @@ bool TakeShortTurns() {
 
 OrdinaryTurns::OrdinaryTurns() {
   Scheduling scheduling;
-  if (!Get(&scheduling) || scheduling.policy > SCHED_BATCH || scheduling.runtime == 0) return;
+  if (!Get(&scheduling) || !HasTurns(scheduling) || scheduling.runtime == 0) return;
   const std::uint64_t before = std::exchange(scheduling.runtime, 0);
   if (Set(&scheduling)) before_ = before;
 }

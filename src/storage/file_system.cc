@@ -119,9 +119,9 @@ class GuardedLog final : public GuardedFile {
   /// Writes the zeros that the space ahead reads as anyway. A file system notes for each block whether it was ever written:
   /// without them each sync of new blocks writes such notes besides the data. Large appends need fewer syncs than that costs.
   void WriteZeros(std::uint64_t end, const IOOptions& options, IODebugContext* debug) {
-    if (zeros_ == nullptr || end <= std::max(bytes_, zeros_end_)) return;
-    static constexpr std::array<char, kPreallocatedBytes> kZeros{};
     const std::uint64_t begin = std::max(bytes_, zeros_end_);
+    if (zeros_ == nullptr || end <= begin) return;
+    static constexpr std::array<char, kPreallocatedBytes> kZeros{};
     const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(end - begin, kZeros.size()));
     // Nothing depends on it.
     zeros_->Write(begin, {kZeros.data(), size}, options, debug).PermitUncheckedError();

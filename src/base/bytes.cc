@@ -32,14 +32,8 @@ void AppendBe32(std::string* out, std::uint32_t value) { AppendBe(out, value); }
 void AppendBe64(std::string* out, std::uint64_t value) { AppendBe(out, value); }
 
 void AppendVarint(std::string* out, std::uint64_t value) {
-  char bytes[10];
-  std::size_t size = 0;
-  while (value >= 0x80) {
-    bytes[size++] = static_cast<char>(value | 0x80);
-    value >>= 7;
-  }
-  bytes[size++] = static_cast<char>(value);
-  out->append(bytes, size);
+  char bytes[kVarintBytesMax];
+  out->append(bytes, WriteVarint(bytes, value));
 }
 
 void AppendZigzag(std::string* out, std::int64_t value) {

@@ -12,7 +12,16 @@ void AppendBe16(std::string* out, std::uint16_t value);
 void AppendBe32(std::string* out, std::uint32_t value);
 void AppendBe64(std::string* out, std::uint64_t value);
 
-/// Base-128 varints, as in protobuf: seven bits a byte, least significant first.
+/// The longest varint.
+inline constexpr std::size_t kVarintBytesMax = 10;
+/// Base-128 varints, as in protobuf: seven bits a byte, least significant first. Returns how many bytes were written at
+/// `out`, which has room for kVarintBytesMax.
+inline std::size_t WriteVarint(char* out, std::uint64_t value) {
+  std::size_t size = 0;
+  for (; value >= 0x80; value >>= 7) out[size++] = static_cast<char>(value | 0x80);
+  out[size++] = static_cast<char>(value);
+  return size;
+}
 void AppendVarint(std::string* out, std::uint64_t value);
 /// Maps small negative numbers to small varints: 0, -1, 1, -2 become 0, 1, 2, 3.
 void AppendZigzag(std::string* out, std::int64_t value);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -151,6 +152,9 @@ bool ParseMessage(std::string_view bytes, google::protobuf::MessageLite* message
 /// What gRPC libraries say of bytes that are not the expected message; the wire's text already.
 Status Malformed();
 
+/// The stack's part of what a request is parsed into.
+inline constexpr std::size_t kRequestBlockBytes = 1024;
+
 /// Registers a unary method whose request has been parsed into an arena message when `handle` runs, on the event loop.
 /// Bytes that are no such message are answered with kInternal, as gRPC libraries do.
 template <typename Request>
@@ -161,7 +165,12 @@ void AddUnary(wire::ServiceTable* table, const CorePtr& core, std::string method
                                                                        std::unique_ptr<wire::UnaryReply> reply) {
     const Reply answer(std::move(reply));
     if (!Admit(core.get(), *context, answer)) return;
-    google::protobuf::Arena arena;
+    // Most requests fit into the first block, so that they take nothing from the allocator.
+    alignas(std::max_align_t) char block[kRequestBlockBytes];
+    google::protobuf::ArenaOptions options;
+    options.initial_block = block;
+    options.initial_block_size = sizeof(block);
+    google::protobuf::Arena arena(options);
     auto* request = google::protobuf::Arena::CreateMessage<Request>(&arena);
     if (!ParseMessage(bytes, request)) {
       answer.FailAsIs(Malformed());

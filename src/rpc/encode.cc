@@ -28,11 +28,30 @@ std::size_t VarintSize(std::uint64_t value) {
 
 std::uint64_t Tag(int field, std::uint64_t type) { return static_cast<std::uint64_t>(field) << 3 | type; }
 
-void AppendUnsigned(int field, std::uint64_t value, std::string* out) {
-  if (value == 0) return;
-  AppendVarint(out, Tag(field, kVarintType));
-  AppendVarint(out, value);
-}
+// Some small fields, put together on the stack: a string is appended to once for all of them.
+class SmallFields {
+ public:
+  SmallFields& Unsigned(int field, std::uint64_t value) {
+    return value == 0 ? *this : Varint(Tag(field, kVarintType)).Varint(value);
+  }
+  SmallFields& Signed(int field, std::int64_t value) { return Unsigned(field, static_cast<std::uint64_t>(value)); }
+  // The tag and length of something with `size` bytes.
+  SmallFields& Begin(int field, std::size_t size) { return Varint(Tag(field, kLengthType)).Varint(size); }
+
+  std::string_view bytes() const { return {bytes_, size_}; }
+
+ private:
+  // The most that one function below puts together: five fields of a tag's byte and a number's ten.
+  static constexpr std::size_t kBytesMax = 5 * 11;
+
+  SmallFields& Varint(std::uint64_t value) {
+    size_ += WriteVarint(bytes_ + size_, value);
+    return *this;
+  }
+
+  char bytes_[kBytesMax];
+  std::size_t size_ = 0;
+};
 
 std::size_t UnsignedSize(int field, std::uint64_t value) {
   return value == 0 ? 0 : VarintSize(Tag(field, kVarintType)) + VarintSize(value);
@@ -54,9 +73,11 @@ std::size_t KeyValueSize(const KeyValue& kv) {
 void WriteKeyValueStart(MessageWriter* writer, int field, const KeyValue& kv) {
   writer->Begin(field, KeyValueSize(kv));
   writer->Bytes(1, kv.key);
-  writer->Signed(2, kv.create_revision);
-  writer->Signed(3, kv.mod_revision);
-  writer->Signed(4, kv.version);
+  writer->Raw(SmallFields()
+                  .Signed(2, kv.create_revision)
+                  .Signed(3, kv.mod_revision)
+                  .Signed(4, kv.version)
+                  .bytes());
 }
 
 // The copying form, for what others still need.
@@ -131,14 +152,11 @@ void WriteTxnBody(MessageWriter* writer, TxnResponse&& response) {
 
 }  // namespace
 
-void MessageWriter::Varint(std::uint64_t value) { AppendVarint(&own_, value); }
-
-void MessageWriter::Unsigned(int field, std::uint64_t value) { AppendUnsigned(field, value, &own_); }
-
-void MessageWriter::Begin(int field, std::size_t size) {
-  Varint(Tag(field, kLengthType));
-  Varint(size);
+void MessageWriter::Unsigned(int field, std::uint64_t value) {
+  if (value != 0) own_.append(SmallFields().Unsigned(field, value).bytes());
 }
+
+void MessageWriter::Begin(int field, std::size_t size) { own_.append(SmallFields().Begin(field, size).bytes()); }
 
 void MessageWriter::Bytes(int field, std::string_view bytes) {
   if (bytes.empty()) return;
@@ -190,12 +208,15 @@ wire::Message MessageWriter::Take() {
 }
 
 void WriteHeader(MessageWriter* writer, const HeaderIds& ids, Revision revision) {
-  writer->Begin(1, UnsignedSize(1, ids.cluster_id) + UnsignedSize(2, ids.member_id) + SignedSize(3, revision) +
-                       UnsignedSize(4, ids.raft_term));
-  writer->Unsigned(1, ids.cluster_id);
-  writer->Unsigned(2, ids.member_id);
-  writer->Signed(3, revision);
-  writer->Unsigned(4, ids.raft_term);
+  const std::size_t size = UnsignedSize(1, ids.cluster_id) + UnsignedSize(2, ids.member_id) + SignedSize(3, revision) +
+                           UnsignedSize(4, ids.raft_term);
+  writer->Raw(SmallFields()
+                  .Begin(1, size)
+                  .Unsigned(1, ids.cluster_id)
+                  .Unsigned(2, ids.member_id)
+                  .Signed(3, revision)
+                  .Unsigned(4, ids.raft_term)
+                  .bytes());
 }
 
 void WriteKeyValue(MessageWriter* writer, int field, KeyValue&& kv) {
@@ -283,8 +304,7 @@ std::string EncodeWatchHeader(const HeaderIds& ids, Revision revision) {
 }
 
 void AppendWatchId(std::int64_t watch_id, bool fragment, std::string* out) {
-  AppendUnsigned(2, static_cast<std::uint64_t>(watch_id), out);
-  AppendUnsigned(7, fragment ? 1 : 0, out);
+  out->append(SmallFields().Signed(2, watch_id).Unsigned(7, fragment ? 1 : 0).bytes());
 }
 
 }  // namespace vellum::rpc

@@ -38,6 +38,8 @@ class MessageWriter {
   void Nested(int field, MessageWriter&& message);
   /// A tag and length; the caller appends exactly `size` bytes of content.
   void Begin(int field, std::size_t size);
+  /// Fields that are in the wire format already.
+  void Raw(std::string_view fields) { own_.append(fields); }
 
   /// Bytes written so far.
   std::size_t size() const { return flushed_ + own_.size(); }
@@ -45,7 +47,6 @@ class MessageWriter {
   wire::Message Take();
 
  private:
-  void Varint(std::uint64_t value);
   void Append(wire::Piece&& piece);
 
   std::string own_;            // the end of the message, not yet a piece

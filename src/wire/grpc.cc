@@ -82,12 +82,13 @@ std::string PercentEncode(std::string_view text) {
 
 ContentType ClassifyContentType(std::string_view value) {
   constexpr std::string_view kGrpc = "application/grpc";
+  if (value == kGrpc) return ContentType::kGrpc;
   if (value.size() < kGrpc.size()) return ContentType::kOther;
   for (std::size_t i = 0; i < kGrpc.size(); ++i) {
     const char c = value[i];
     if ((c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c) != kGrpc[i]) return ContentType::kOther;
   }
-  if (value.size() == kGrpc.size()) return ContentType::kGrpc;
+  if (value.size() == kGrpc.size()) return ContentType::kGrpc;  // in other letters
   const char next = value[kGrpc.size()];
   return next == '+' || next == ';' ? ContentType::kGrpc : ContentType::kOther;
 }

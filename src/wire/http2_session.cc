@@ -335,13 +335,12 @@ void Http2Session::Abandon() {
 
 void Http2Session::Reap() {
   // Handlers may send on any stream, which is mail and comes later; nothing here is called back.
-  std::vector<std::unique_ptr<Http2Stream>> over = std::move(retired_);
-  retired_.clear();
-  for (auto& stream : over) {
+  for (auto& stream : retired_) {
     if (stream->handler == nullptr) continue;
     stream->handler->OnClosed();
     stream->handler.reset();
   }
+  retired_.clear();
   std::vector<std::int32_t> writable = std::move(writable_);
   writable_.clear();
   for (const std::int32_t id : writable) {

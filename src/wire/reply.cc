@@ -45,7 +45,9 @@ class MailedUnaryReply final : public UnaryReply {
  public:
   MailedUnaryReply(std::shared_ptr<Mailbox> mailbox, ConnectionId connection, std::int32_t stream)
       : mailbox_(std::move(mailbox)), connection_(connection), stream_(stream) {}
-  ~MailedUnaryReply() override { Answer({}, Internal("the server gave no answer to this call")); }
+  ~MailedUnaryReply() override {
+    if (mailbox_ != nullptr) Answer({}, Internal("the server gave no answer to this call"));
+  }
 
   void Finish(Message message) override { Answer(std::move(message), {}); }
   void Fail(Status status) override {

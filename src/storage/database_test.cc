@@ -75,13 +75,14 @@ std::vector<int> NiceOf(const std::string& name) {
 
 TEST(Database, FlushesGiveWayToWhoeverIsWoken) {
   TestDir dir;
+  const int own = ::getpriority(PRIO_PROCESS, 0);  // who runs the tests may have been made to give way already
   auto db = MustOpen(Options(dir.path()));
   ASSERT_TRUE(Put(db.get(), 1, "a", "1").ok());
   ASSERT_TRUE(db->Flush().ok());
   const std::vector<int> nice = NiceOf("rocksdb:high");
   ASSERT_FALSE(nice.empty());
   for (const int each : nice) EXPECT_GE(each, 10);
-  EXPECT_LT(::getpriority(PRIO_PROCESS, 0), 10) << "and nobody else";
+  EXPECT_EQ(::getpriority(PRIO_PROCESS, 0), own) << "and nobody else";
 }
 
 TEST(Database, BatchesAreAtomicAndOrdered) {

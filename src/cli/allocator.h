@@ -1,0 +1,4 @@
+#pragma once
+
+/// jemalloc's settings. Read before main; defined for the program alone.
+extern "C" const char* malloc_conf;

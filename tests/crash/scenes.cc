@@ -35,10 +35,10 @@ Status PutRecords(RecordSink* sink, int from, int to, const std::string& flavour
     record.type = static_cast<RecordType>(i % 7 < 4 ? i % 7 : 3);
     record.type_id = "group";
     const std::string id = record.type == RecordType::kEntitlement ? "group:g" + number + ":member" : "id-" + number;
-    const std::string resource = "g" + std::to_string(i % 5);
+    const std::string resource = record.type == RecordType::kEntitlement ? "g" + number : "g" + std::to_string(i % 5);
     const std::string principal = i % 3 == 0 ? number : flavour + number;
     record.id = id;
-    if (record.type == RecordType::kEntitlement) record.resource_id = "g" + std::to_string(i);
+    if (record.type == RecordType::kEntitlement) record.resource_id = resource;
     if (record.type == RecordType::kGrant) {
       record.resource_id = resource;
       record.entitlement_id = "member";

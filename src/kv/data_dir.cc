@@ -83,13 +83,23 @@ Status MakeDirectories(const std::string& path) {
   return {};
 }
 
+bool Exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
+
+/// Whoever puts Vellum in etcd's place must not find an empty store where the keys were.
+bool IsOfEtcd(const std::string& path) { return Exists(path + "/member") && !Exists(path + "/FORMAT"); }
+
 }  // namespace
 
 Result<std::unique_ptr<DataDir>> DataDir::Open(const std::string& path, bool create_if_missing) {
   if (path.empty()) return InvalidArgument("the data directory has no name");
+  if (IsOfEtcd(path)) {
+    return FailedPrecondition("the data directory " + path +
+                              " holds a member of etcd, which Vellum does not read: give it another directory, and copy the "
+                              "keys from a running etcd with 'etcdctl make-mirror'");
+  }
   if (create_if_missing) {
     VELLUM_TRY(MakeDirectories(path));
-  } else if (::access((path + "/FORMAT").c_str(), F_OK) != 0) {
+  } else if (!Exists(path + "/FORMAT")) {
     return FailedPrecondition("there is no store in " + path);
   }
   const std::string lock_path = path + "/LOCK";

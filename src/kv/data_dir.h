@@ -13,8 +13,8 @@ namespace vellum::kv {
 class DataDir {
  public:
   /// Makes the directory (and its parents) with mode 0700 unless it is there, and takes the lock. kFailedPrecondition if
-  /// another process has it (the message names the directory and the process), if the format is newer than this program
-  /// or if there is no store and `create_if_missing` is false; kDataLoss if FORMAT is no number.
+  /// another process has it (the message names the directory and the process), if it is etcd's, if the format is newer
+  /// than this program or if there is no store and `create_if_missing` is false; kDataLoss if FORMAT is no number.
   static Result<std::unique_ptr<DataDir>> Open(const std::string& path, bool create_if_missing);
   /// Lets go of the lock.
   ~DataDir();

@@ -110,6 +110,17 @@ class Ends(ClientTest):
         server.start()
         self.assertEqual(self.connect(server).get(b"k").count, 1)
 
+    def test_a_directory_of_etcd_is_refused(self):
+        if STAND_IN is not None:
+            self.skipTest("etcd reads its own")
+        server = self.make_server(as_etcd=True)
+        (server.data_dir / "member" / "snap").mkdir(parents=True)
+        server.launch()
+        self.assertEqual(server.exit_code(), 1, "served an empty store where somebody's keys were")
+        self.assertIn(str(server.data_dir), server.log())
+        self.assertIn("make-mirror", server.log())
+        self.assertEqual(os.listdir(server.data_dir), ["member"])
+
 
 class Listens(ClientTest):
     def test_several_urls_and_metrics_urls(self):

@@ -238,6 +238,24 @@ TEST(Damage, AMissingCurrentIsNotAnEmptyDatabase) {
   }
 }
 
+TEST(Damage, AMissingLogIsNotAnEmptyOne) {
+  const Image image(9, 10, /*flush=*/true);
+  TestDir dir;
+  image.Restore(dir.path());
+  for (const auto& [name, bytes] : image.files()) {
+    if (name.ends_with(".log")) fs::remove(dir.path() + "/" + name);
+  }
+  auto db = Database::Open(Options(dir.path()));
+  ASSERT_FALSE(db.ok()) << "whatever had been acknowledged since the last flush";
+  EXPECT_EQ(db.error().code(), Code::kDataLoss) << db.error().ToString();
+  EXPECT_NE(db.error().message().find(dir.path()), std::string::npos) << db.error().ToString();
+
+  DatabaseOptions options = Options(dir.path());
+  options.accept_wal_loss = true;
+  EXPECT_TRUE(Database::Open(options).ok());
+  EXPECT_TRUE(Database::Open(Options(dir.path())).ok());
+}
+
 TEST(Damage, TableFilesNeverYieldWrongData) {
   const Image image(40, 100, /*flush=*/true);
   int refused = 0;

@@ -86,6 +86,10 @@ class Checker {
     }
     std::sort(logs.begin(), logs.end(), [](const LogFile& a, const LogFile& b) { return a.number < b.number; });
     if (has_current) {
+      // RocksDB never leaves a database without one, and would go on as if nothing had been written to it.
+      if (logs.empty() && has_tables && !options_.accept_loss) {
+        return DataLoss(path_ + " holds tables but no write-ahead log (a file .log): it is missing", Reason::kCorrupt);
+      }
       VELLUM_TRY(ReadCurrent());
     } else if (has_tables || std::any_of(logs.begin(), logs.end(), [](const LogFile& log) { return log.bytes > 0; })) {
       // RocksDB would start an empty database here, and delete the rest.

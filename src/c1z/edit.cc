@@ -4,6 +4,7 @@
 #include <future>
 #include <map>
 
+#include "base/aside.h"
 #include "base/bytes.h"
 #include "c1z/merge_files.h"
 #include "c1z/plain_base.h"
@@ -224,7 +225,7 @@ class Editing {
   Result<MergeFilesReport> Run() {
     VELLUM_TRY(CheckSizes());
     // The others are read while the first is decompressed and checked.
-    auto others = std::async(std::launch::async, [this]() -> Status {
+    auto others = DoAside([this]() -> Status {
       for (std::size_t i = 1; i < inputs_.size(); ++i) VELLUM_TRY(candidates_.Read(inputs_[i], options_, work_));
       return {};
     });

@@ -2,12 +2,14 @@
 
 #include <fcntl.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include <array>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/bytes.h"
@@ -139,7 +141,7 @@ class FrameWriter {
  public:
   /// `out` must outlive this.
   FrameWriter(const File* out, int threads, std::optional<std::uint64_t> size)
-      : out_(*out), encoder_(ZSTD_createCCtx()), output_(ZSTD_CStreamOutSize()) {
+      : out_(*out), size_(size), encoder_(ZSTD_createCCtx()), output_(ZSTD_CStreamOutSize()) {
     ZSTD_CCtx_setParameter(encoder_.get(), ZSTD_c_compressionLevel, 1);
     ZSTD_CCtx_setParameter(encoder_.get(), ZSTD_c_checksumFlag, 1);
     ZSTD_CCtx_setParameter(encoder_.get(), ZSTD_c_windowLog, 22);  // 4 MiB: any decoder takes it
@@ -148,7 +150,7 @@ class FrameWriter {
     ZSTD_CCtx_setParameter(encoder_.get(), ZSTD_c_jobSize,
                            4 << 20);                               // what a worker gets at a time, and holds in memory
     ZSTD_CCtx_setParameter(encoder_.get(), ZSTD_c_overlapLog, 8);  // and half a window of what comes before it
-    if (size) ZSTD_CCtx_setPledgedSrcSize(encoder_.get(), *size);
+    if (size_) ZSTD_CCtx_setPledgedSrcSize(encoder_.get(), *size_);
   }
 
   Status Append(std::string_view bytes) { return Feed(bytes, ZSTD_e_continue); }
@@ -160,6 +162,13 @@ class FrameWriter {
     for (std::size_t left = 1; from.pos < from.size || (mode == ZSTD_e_end && left != 0);) {
       ZSTD_outBuffer to{output_.data(), output_.size(), 0};
       left = ZSTD_compressStream2(encoder_.get(), &to, &from, mode);
+      if (std::exchange(first_, false) && ZSTD_getErrorCode(left) == ZSTD_error_memory_allocation) {
+        // What it says where the system gives it no threads, too. They start with the first bytes.
+        ZSTD_CCtx_reset(encoder_.get(), ZSTD_reset_session_only);
+        ZSTD_CCtx_setParameter(encoder_.get(), ZSTD_c_nbWorkers, 0);
+        if (size_) ZSTD_CCtx_setPledgedSrcSize(encoder_.get(), *size_);
+        continue;
+      }
       if (ZSTD_isError(left)) return Internal("cannot compress into " + out_.path() + ": " + ZSTD_getErrorName(left));
       VELLUM_TRY(out_.Write({output_.data(), to.pos}));
     }
@@ -167,7 +176,9 @@ class FrameWriter {
   }
 
   const File& out_;
+  const std::optional<std::uint64_t> size_;
   const std::unique_ptr<ZSTD_CCtx, EncoderFree> encoder_;
+  bool first_ = true;
   std::vector<char> output_;
 };
 

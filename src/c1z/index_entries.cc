@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/aside.h"
 #include "base/bytes.h"
 #include "base/check.h"
 
@@ -161,7 +162,7 @@ Status IndexEntries::Hand() {
   VELLUM_TRY(Wait());
   std::swap(filling_, sorting_);
   filling_->Clear();
-  working_ = std::async(std::launch::async, [this] { return AddKeys(*sorting_); });
+  working_ = DoAside([this] { return AddKeys(*sorting_); });
   return {};
 }
 
@@ -193,8 +194,8 @@ Status IndexEntries::EndRows() {
   VELLUM_TRY(Hand());
   VELLUM_TRY(Wait());
   for (const auto& index : indexes_) {
-    const auto policy = index->sorter.sorts() ? std::launch::async : std::launch::deferred;
-    index->sorted = std::async(policy, [&sorter = index->sorter] { return sorter.Finish(); });
+    const auto finish = [&sorter = index->sorter] { return sorter.Finish(); };
+    index->sorted = index->sorter.sorts() ? DoAside(finish) : std::async(std::launch::deferred, finish);
   }
   return {};
 }
@@ -266,7 +267,7 @@ Status IndexEntries::ForEach(std::size_t index, const OnRepeat& on_repeat, const
     // The next piece is made while this one is visited; its thread ends before anything else happens.
     std::future<Status> filling;
     next.ends.clear();
-    if (!producer.done()) filling = std::async(std::launch::async, [&producer, &next] { return producer.Fill(&next); });
+    if (!producer.done()) filling = DoAside([&producer, &next] { return producer.Fill(&next); });
     Status visited;
     std::size_t begin = 0;
     for (const std::size_t end : piece.ends) {

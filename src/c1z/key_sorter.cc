@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/aside.h"
 #include "base/bytes.h"
 #include "base/check.h"
 #include "sync/tournament.h"
@@ -226,7 +227,7 @@ Status KeySorter::Wait() { return spilling_.valid() ? spilling_.get() : Status()
 Status KeySorter::Spill() {
   VELLUM_TRY(Wait());
   auto full = std::exchange(filling_, std::make_unique<sync::MemoryRun>());
-  spilling_ = std::async(std::launch::async, [this, run = std::move(full)]() -> Status {
+  spilling_ = DoAside([this, run = std::move(full)]() -> Status {
     run->Sort();
     sorted_.Begin();
     for (std::size_t i = 0; i < run->size(); ++i) {

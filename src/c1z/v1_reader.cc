@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <set>
-#include <thread>
 
+#include "base/aside.h"
 #include "base/bytes.h"
 #include "c1z/sqlite.h"
 #include "c1z/v1_rows.h"
@@ -304,8 +304,8 @@ Status V1Reader::ReadInParts(const FileSync& sync, RecordType type, Invalid inva
     parts[i + 1].stretch.from = cuts[i];
   }
   {
-    std::vector<std::jthread> threads;
-    for (std::size_t i = 1; i < parts.size(); ++i) threads.emplace_back([&, i] { parts[i].status = read(i); });
+    std::vector<std::future<void>> others;
+    for (std::size_t i = 1; i < parts.size(); ++i) others.push_back(DoAside([&, i] { parts[i].status = read(i); }));
     parts[0].status = read(0);
   }
   for (Part& part : parts) {

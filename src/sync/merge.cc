@@ -4,6 +4,7 @@
 #include <future>
 #include <mutex>
 
+#include "base/aside.h"
 #include "base/bytes.h"
 #include "sync/codec.h"
 #include "sync/run_sorter.h"
@@ -49,7 +50,7 @@ Status RunTasks(std::vector<std::function<Status()>> tasks, int threads) {
   };
   std::vector<std::future<void>> workers;
   for (int i = 1; i < threads && static_cast<std::size_t>(i) < tasks.size(); ++i) {
-    workers.push_back(std::async(std::launch::async, work));
+    workers.push_back(DoAside(work));
   }
   work();
   for (auto& worker : workers) worker.get();

@@ -3,6 +3,7 @@
 #include <future>
 #include <limits>
 
+#include "base/aside.h"
 #include "sync/memory_run.h"
 #include "sync/tournament.h"
 
@@ -178,8 +179,9 @@ struct RunSorter::Impl {
     VELLUM_TRY(WaitForSpill());
     const std::string path = NewPath();
     runs.push_back(path);
-    spilling = std::async(std::launch::async, &Impl::Spill, std::exchange(filling, std::make_unique<MemoryRun>()), path,
-                          options.files);
+    spilling = DoAside([run = std::exchange(filling, std::make_unique<MemoryRun>()), path, files = options.files]() mutable {
+      return Spill(std::move(run), path, files);
+    });
     return {};
   }
 };

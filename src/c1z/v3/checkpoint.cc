@@ -16,6 +16,7 @@
 #include <mutex>
 #include <thread>
 
+#include "base/aside.h"
 #include "base/bytes.h"
 #include "base/check.h"
 #include "c1z/v3/bytes.h"
@@ -281,13 +282,13 @@ Status Checkpoint::Impl::UnpackIndexed(int fd, const std::string& path, const He
       if (!outcomes[i].ok()) failed = true;
     }
   };
-  std::vector<std::thread> helpers;
+  std::vector<std::future<void>> helpers;
   const std::size_t threads = std::min<std::size_t>({kThreadsMax, std::max(1u, std::thread::hardware_concurrency()), frames.size()});
   if (scratch_bytes + memory_bytes > (1u << 20)) {
-    for (std::size_t i = 1; i < threads; ++i) helpers.emplace_back(work);
+    for (std::size_t i = 1; i < threads; ++i) helpers.push_back(DoAside(work));
   }
   work();
-  for (std::thread& helper : helpers) helper.join();
+  for (const auto& helper : helpers) helper.wait();
   for (std::size_t i = 0; i < frames.size(); ++i) {
     if (!outcomes[i].ok()) return std::move(outcomes[i]).WithContext("file " + Printable(frames[i].name));
   }

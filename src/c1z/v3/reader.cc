@@ -1,8 +1,8 @@
 #include "c1z/v3/reader.h"
 
 #include <set>
-#include <thread>
 
+#include "base/aside.h"
 #include "base/bytes.h"
 #include "c1z/v3/budget.h"
 #include "c1z/v3/bytes.h"
@@ -235,8 +235,8 @@ Status V3Reader::ReadInParts(const FileSync& sync, RecordType type, Invalid inva
                                        invalid, visits[i], &parts[i].report);
   };
   {
-    std::vector<std::jthread> threads;
-    for (std::size_t i = 1; i < parts.size(); ++i) threads.emplace_back(read, i);
+    std::vector<std::future<void>> others;
+    for (std::size_t i = 1; i < parts.size(); ++i) others.push_back(DoAside([&read, i] { read(i); }));
     read(0);
   }
   for (Part& part : parts) {

@@ -64,12 +64,12 @@ class Hostile : public testing::Test {
   }
 
   /// The bytes of a database with v1's tables, one run named s, and what `sql` does.
-  std::string Database(const std::string& sql) {
+  std::string Database(const std::string& sql, const std::string& encoding = "UTF-8") {
     const std::string path = directory_.path() + "/made.db";
     fs::remove(path);
     sqlite3* database = nullptr;
     EXPECT_EQ(sqlite3_open(path.c_str(), &database), SQLITE_OK);
-    Run(database, std::string("PRAGMA page_size = 512;") + kV1Tables + kRun + sql);
+    Run(database, "PRAGMA page_size = 512; PRAGMA encoding = '" + encoding + "';" + kV1Tables + kRun + sql);
     sqlite3_close(database);
     return ReadAll(path);
   }
@@ -112,6 +112,12 @@ class Hostile : public testing::Test {
   sync::MemoryCatalog catalog_;
   std::unique_ptr<sync::Store> store_;
 };
+
+TEST_F(Hostile, TextInAnotherEncoding) {
+  for (const char* encoding : {"UTF-16le", "UTF-16be"}) {
+    ExpectRefused(File(Frame(Database("", encoding))), "the database keeps text in another encoding than UTF-8");
+  }
+}
 
 TEST_F(Hostile, ThingsUnderKnownNamesThatAreNoOrdinaryTables) {
   ExpectRefused(FileOf("DROP TABLE v1_grants; CREATE VIEW v1_grants AS SELECT * FROM v1_assets;"),

@@ -108,6 +108,12 @@ Status V1Reader::Impl::ReadTable(const char* table) {
 }
 
 Status V1Reader::Impl::ReadSchema() {
+  VELLUM_ASSIGN_OR_RETURN(Statement encoding, database->Prepare("PRAGMA encoding"));
+  VELLUM_ASSIGN_OR_RETURN(const bool told, encoding.Step());
+  // Text is taken as it lies there.
+  if (told && encoding.Bytes(0).find("UTF-8") != 0) {
+    return InvalidArgument(path + ": the database keeps text in another encoding than UTF-8");
+  }
   for (const char* known : {"v1_sync_runs", "v1_resource_types", "v1_resources", "v1_entitlements", "v1_grants", "v1_assets",
                             "v1_connector_sessions"}) {
     VELLUM_TRY(ReadTable(known));

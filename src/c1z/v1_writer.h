@@ -21,6 +21,10 @@ struct WriteOptions {
   int threads = 2;         ///< For compressing.
 };
 
+/// Whether a file may be written at `path`: kFailedPrecondition if one is there and is not to be replaced, or if what is
+/// there is no ordinary file (a directory, a device, a pipe).
+Status CheckTarget(const std::string& path, WriteOptions::IfExists if_exists);
+
 /// Ids by which v1 would keep more than one record of a type.
 struct SharedIds {
   std::uint64_t records = 0;

@@ -1,6 +1,7 @@
 #include "c1z/v1_writer.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <array>
 #include <filesystem>
@@ -208,6 +209,21 @@ TEST_F(V1Files, QueriesUseTheIndexes) {
     ASSERT_FALSE(plan.empty());
     EXPECT_NE(plan[0][3].find(index), std::string::npos) << plan[0][3];
   }
+}
+
+TEST_F(V1Files, TakeTheirPlaceOfOrdinaryFilesAlone) {
+  const std::string pipe = dir_.path() + "/pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  fs::create_symlink(pipe, dir_.path() + "/link");
+  WriteOptions options;
+  options.if_exists = WriteOptions::IfExists::kReplace;
+  for (const std::string& path : {pipe, dir_.path() + "/link", dir_.path()}) {
+    const auto writer = V1Writer::Create(path, options);
+    EXPECT_EQ(writer.error().code(), Code::kFailedPrecondition) << path;
+    EXPECT_EQ(writer.error().message(), path + " is no ordinary file: it cannot be replaced");
+  }
+  EXPECT_TRUE(fs::is_fifo(pipe));
+  EXPECT_EQ(V1Writer::Create("", options).error().code(), Code::kInvalidArgument);
 }
 
 TEST_F(V1Files, TwoRowsOfOneIdAreNotPublished) {

@@ -167,6 +167,7 @@ Result<c1z::MergeFilesReport> MergeInputs(const std::vector<c1z::FileInput>& inp
 }
 
 Status MergeFiles(const SyncArguments& arguments) {
+  VELLUM_TRY(c1z::CheckTarget(arguments.out, c1z::WriteOptions::IfExists::kReplace));
   if (!arguments.force && fs::exists(arguments.out)) {
     return FailedPrecondition(arguments.out + " exists already: --force replaces it");
   }

@@ -23,8 +23,7 @@ namespace v1 = rpc::v1;
 class Download {
  public:
   static Result<std::unique_ptr<Download>> Open(const std::string& path, c1z::WriteOptions::IfExists if_exists) {
-    std::error_code error;
-    if (if_exists == c1z::WriteOptions::IfExists::kRefuse && fs::exists(path, error)) return Exists(path);
+    VELLUM_TRY(c1z::CheckTarget(path, if_exists));
     std::unique_ptr<Download> download(new Download(path, if_exists));
     download->fd_ = ::open(download->temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (download->fd_ < 0) return FailedPrecondition("cannot write beside " + path + ": " + std::strerror(errno));
@@ -50,7 +49,7 @@ class Download {
     if (::fsync(fd_) != 0 || ::close(std::exchange(fd_, -1)) != 0) return Failed();
     const unsigned flags = if_exists_ == c1z::WriteOptions::IfExists::kRefuse ? RENAME_NOREPLACE : 0;
     if (::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, path_.c_str(), flags) != 0) {
-      return errno == EEXIST ? Exists(path_) : Failed();
+      return errno == EEXIST ? FailedPrecondition(path_ + " exists already") : Failed();
     }
     done_ = true;
     const std::string parent = fs::path(path_).parent_path().string();
@@ -61,7 +60,6 @@ class Download {
  private:
   Download(std::string path, c1z::WriteOptions::IfExists if_exists)
       : path_(std::move(path)), temporary_(path_ + "." + std::to_string(::getpid()) + ".tmp"), if_exists_(if_exists) {}
-  static Status Exists(const std::string& path) { return FailedPrecondition(path + " exists already"); }
   Status Failed() const {
     const std::string text = "cannot write " + path_ + ": " + std::strerror(errno);
     return errno == ENOSPC || errno == EDQUOT ? ResourceExhausted(text) : Internal(text);

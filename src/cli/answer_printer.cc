@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "cli/output.h"
 #include "sync/buckets.h"
 #include "sync/messages.h"
 #include "sync/stamp_text.h"
@@ -17,21 +18,6 @@ using sync::RecordView;
 using sync::ResourceName;
 
 std::string TimeText(sync::Stamp stamp) { return stamp == 0 ? "" : sync::FormatRfc3339(stamp); }
-
-/// Without what would move the cursor, or begin a row of its own.
-std::string PlainCell(std::string cell) {
-  static constexpr char kHex[] = "0123456789abcdef";
-  std::string plain;
-  for (const char c : cell) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte != 0x7F) {
-      plain.push_back(c);
-    } else {
-      plain.append({'\\', 'x', kHex[byte >> 4], kHex[byte & 15]});
-    }
-  }
-  return plain;
-}
 
 std::vector<RowPrinter::Column> ColumnsOf(RecordType type) {
   switch (type) {
@@ -160,7 +146,7 @@ std::string IdentityText(const RecordView& record) {
     }
     default: add(record.id); break;
   }
-  return PlainCell(std::move(text));
+  return PlainText(text);
 }
 
 void WarnOfPending(const std::string& what, std::uint64_t pending) {
@@ -180,9 +166,6 @@ void AnswerPrinter::Flush() {
 }
 
 void AnswerPrinter::Row(std::vector<std::string> cells) {
-  if (format_ == Format::kTable) {
-    for (std::string& cell : cells) cell = PlainCell(std::move(cell));
-  }
   if (!rows_) rows_ = std::make_unique<RowPrinter>(format_, columns_);
   rows_->Row(std::move(cells));
 }
@@ -221,7 +204,9 @@ Status RecordLister::Print(const RecordView& record) {
     return {};
   }
   object_.clear();
-  VELLUM_TRY(printer_.Append(record, &object_));
+  if (Status printed = printer_.Append(record, &object_); !printed.ok()) {
+    return std::move(printed).WithContext(std::string(c1z::RecordTypeName(record.type)) + " " + IdentityText(record));
+  }
   answer_.Object(object_);
   return {};
 }

@@ -111,5 +111,8 @@ int main(int argc, char** argv) {
   if (arguments.size() == 2 && arguments[0] == "help" && IsServer(arguments[1], &personality)) {
     return vellum::server::RunServer(personality, {"--help"});
   }
-  return RunTool(arguments);
+  const int code = RunTool(arguments);
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  std::fputs("vellum: not everything could be written to standard output\n", stderr);
+  return 2;
 }

@@ -45,6 +45,20 @@ std::string Columns(const std::vector<std::vector<std::string>>& rows) {
   return text;
 }
 
+std::string PlainText(std::string_view text) {
+  static constexpr char kHex[] = "0123456789abcdef";
+  std::string plain;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte != 0x7F) {
+      plain.push_back(c);
+    } else {
+      plain.append({'\\', 'x', kHex[byte >> 4], kHex[byte & 15]});
+    }
+  }
+  return plain;
+}
+
 std::string Bytes(std::int64_t bytes) {
   constexpr std::string_view kUnits[] = {"B", "kB", "MB", "GB", "TB", "PB", "EB"};
   auto amount = static_cast<double>(bytes);

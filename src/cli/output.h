@@ -14,6 +14,9 @@ std::string Base64(std::string_view bytes);
 /// Rows in columns that are as wide as their widest cell, the first row being the titles.
 std::string Columns(const std::vector<std::vector<std::string>>& rows);
 
+/// Text for a terminal: without what would move the cursor, or begin a row of its own.
+std::string PlainText(std::string_view text);
+
 /// "25 kB", "1.2 MB": three digits at most.
 std::string Bytes(std::int64_t bytes);
 

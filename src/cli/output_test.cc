@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "cli/printing.h"
+
 namespace vellum::cli {
 namespace {
 
@@ -20,6 +22,28 @@ TEST(Output, ColumnsAreAligned) {
             "a            yes\n"
             "a-long-name  no\n");
   EXPECT_EQ(Columns({}), "");
+}
+
+TEST(Output, RowsHaveAllOfTheirCells) {
+  // Ids may hold any byte.
+  const std::string odd("x\0y\x1b\n", 5);
+  const auto printed = [&odd](Format format) {
+    testing::internal::CaptureStdout();
+    {
+      RowPrinter rows(format, {{"id"}, {"next"}});
+      rows.Row({odd, "1"});
+      rows.Row({"z", "2"});
+    }
+    return testing::internal::GetCapturedStdout();
+  };
+  EXPECT_EQ(printed(Format::kCsv), "id,next\n\"" + odd + "\",1\nz,2\n");
+  EXPECT_EQ(printed(Format::kTable),
+            "id              next\n"
+            "x\\x00y\\x1b\\x0a  1\n"
+            "z               2\n");
+  EXPECT_EQ(printed(Format::kJsonl),
+            "{\"id\":\"x\\u0000y\\u001b\\n\",\"next\":\"1\"}\n"
+            "{\"id\":\"z\",\"next\":\"2\"}\n");
 }
 
 TEST(Output, BytesHaveThreeDigitsAtMost) {

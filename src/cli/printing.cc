@@ -28,6 +28,15 @@ std::string CsvCell(const std::string& cell) {
   return quoted + "\"";
 }
 
+/// Cells may hold any byte, zeros too.
+void PrintText(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+
+std::string CsvLine(const std::vector<std::string>& cells) {
+  std::string line;
+  for (std::size_t i = 0; i < cells.size(); ++i) line += (i == 0 ? "" : ",") + CsvCell(cells[i]);
+  return line + "\n";
+}
+
 }  // namespace
 
 Progress::Progress(std::string what) : what_(std::move(what)), shown_(::isatty(STDERR_FILENO) == 1) {
@@ -55,10 +64,7 @@ void Progress::Show(std::uint64_t records) {
 }
 
 RowPrinter::RowPrinter(Format format, std::vector<Column> columns) : format_(format), columns_(std::move(columns)) {
-  if (format_ != Format::kCsv) return;
-  std::string line;
-  for (const Column& column : columns_) line += (line.empty() ? "" : ",") + CsvCell(column.name);
-  std::puts(line.c_str());
+  if (format_ == Format::kCsv) PrintText(CsvLine(Titles()));
 }
 
 RowPrinter::~RowPrinter() {
@@ -66,29 +72,29 @@ RowPrinter::~RowPrinter() {
   if (format_ == Format::kJson) std::fputs(any_ ? "\n]\n" : "[]\n", stdout);
 }
 
+std::vector<std::string> RowPrinter::Titles() const {
+  std::vector<std::string> titles;
+  for (const Column& column : columns_) titles.push_back(column.name);
+  return titles;
+}
+
 void RowPrinter::FlushTable() {
   if (!titled_) {
-    std::vector<std::string> titles;
-    for (const Column& column : columns_) titles.push_back(column.name);
-    waiting_.insert(waiting_.begin(), std::move(titles));
+    waiting_.insert(waiting_.begin(), Titles());
     titled_ = true;
   }
-  std::fputs(Columns(waiting_).c_str(), stdout);
+  PrintText(Columns(waiting_));
   waiting_.clear();
 }
 
 void RowPrinter::Row(std::vector<std::string> cells) {
   if (format_ == Format::kTable) {
+    for (std::string& cell : cells) cell = PlainText(cell);
     waiting_.push_back(std::move(cells));
     if (waiting_.size() >= kTableRowsWait) FlushTable();
     return;
   }
-  if (format_ == Format::kCsv) {
-    std::string line;
-    for (std::size_t i = 0; i < cells.size(); ++i) line += (i == 0 ? "" : ",") + CsvCell(cells[i]);
-    std::puts(line.c_str());
-    return;
-  }
+  if (format_ == Format::kCsv) return PrintText(CsvLine(cells));
   nlohmann::ordered_json object;
   for (std::size_t i = 0; i < columns_.size() && i < cells.size(); ++i) {
     if (columns_[i].number && !cells[i].empty()) {

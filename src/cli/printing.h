@@ -52,6 +52,7 @@ class RowPrinter {
   void Row(std::vector<std::string> cells);
 
  private:
+  std::vector<std::string> Titles() const;
   void FlushTable();
   const Format format_;
   const std::vector<Column> columns_;

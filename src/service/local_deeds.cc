@@ -7,15 +7,6 @@
 namespace vellum::service {
 namespace {
 
-/// An empty sync, for a merge to fill.
-Status CreateEmpty(sync::Store* store, const std::string& id) {
-  sync::SyncRun run;
-  run.id = id;
-  run.type = "partial";
-  VELLUM_ASSIGN_OR_RETURN(const auto writer, sync::SyncWriter::Begin(store, std::move(run), ""));
-  return writer->Seal(0, "create").error();
-}
-
 /// What a sync is compacted from: another data directory, or a file that is imported for that.
 struct Source {
   std::unique_ptr<sync::Store::Scratch> scratch;
@@ -49,6 +40,7 @@ Result<bool> HasNoRecords(const sync::Store& store, const std::string& sync_id) 
 }  // namespace
 
 Result<MergeReport> LocalSyncService::Merge(const MergeRequest& request, const sync::Work& work) {
+  if (request.sources.empty()) return InvalidArgument("a merge takes one sync at least to merge");
   MergeReport report;
   report.sync_id = request.into.empty() ? sync::NewKsuid(store_->options().clock) : request.into;
   std::vector<sync::MergeSourceSync> sources;
@@ -56,19 +48,15 @@ Result<MergeReport> LocalSyncService::Merge(const MergeRequest& request, const s
     VELLUM_TRY(store_->Get(id).error());
     sources.push_back({store_, id});
   }
-  VELLUM_ASSIGN_OR_RETURN(const auto present, store_->Find(report.sync_id));
-  if (!present) VELLUM_TRY(CreateEmpty(store_, report.sync_id));
-  auto outcome = sync::MergeSyncs(store_, std::move(sources), report.sync_id, request.options, work);
-  if (!outcome.ok()) {
-    if (!present) store_->Delete(report.sync_id).IgnoreError("an empty sync may stay behind");
-    return std::move(outcome).error();
-  }
-  report.stats = outcome->stats;
-  report.strategy = outcome->strategy;
-  report.why = outcome->why;
-  report.records = outcome->generation->info().records();
-  report.bytes_written = outcome->bytes_written;
-  report.changed = outcome->changed;
+  sync::MergeOptions options = request.options;
+  options.create = true;
+  VELLUM_ASSIGN_OR_RETURN(const auto outcome, sync::MergeSyncs(store_, std::move(sources), report.sync_id, options, work));
+  report.stats = outcome.stats;
+  report.strategy = outcome.strategy;
+  report.why = outcome.why;
+  report.records = outcome.generation->info().records();
+  report.bytes_written = outcome.bytes_written;
+  report.changed = outcome.changed;
   VELLUM_TRY(store_->Sweep().error());
   return report;
 }

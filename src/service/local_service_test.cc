@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <fstream>
 
 #include "base/test_dir.h"
@@ -91,6 +92,21 @@ TEST_F(LocalService, CheckpointedWriteIsResumed) {
   EXPECT_EQ(sealed->generation->records, 2u);
 }
 
+TEST_F(LocalService, WhatIsNoMessageIsNotTaken) {
+  WriteRequest request;
+  request.run.id = "s1";
+  const auto writer = service_->Write(request);
+  ASSERT_TRUE(writer.ok());
+  sync::RecordView grant = Grant("alice");
+  grant.data = "\xFF\xFF";
+  EXPECT_EQ((*writer)->Put(grant).code(), Code::kInvalidArgument);
+  sync::RecordView asset;
+  asset.type = sync::RecordType::kAsset;
+  asset.id = "icon";
+  asset.data = grant.data;  // any bytes
+  EXPECT_TRUE((*writer)->Put(asset).ok());
+}
+
 TEST_F(LocalService, WriterThatGoesWithoutACheckpointLeavesNothing) {
   WriteRequest request;
   request.run.id = "s1";
@@ -110,7 +126,37 @@ TEST_F(LocalService, UnknownSyncIsNotFoundEverywhere) {
   EXPECT_EQ(service_->Delete("nobody").code(), Code::kNotFound);
   EXPECT_EQ(service_->Verify("nobody", {}).error().code(), Code::kNotFound);
   EXPECT_EQ(service_->Merge({"into", {"nobody"}, {}}, {}).error().code(), Code::kNotFound);
+  EXPECT_EQ(service_->Merge({"into", {}, {}}, {}).error().code(), Code::kInvalidArgument);
+  EXPECT_EQ(service_->DescribeSync("into").error().code(), Code::kNotFound);
   EXPECT_TRUE(service_->ListSyncs()->empty()) << "a failed merge leaves no destination behind";
+}
+
+TEST_F(LocalService, MergedSyncIsThereWithItsRecordsOrNotAtAll) {
+  WriteSync(service_.get(), "s1", {"alice", "bob"});
+  WriteSync(service_.get(), "s2", {"bob", "carol"});
+  std::atomic<bool> cancel{false};
+  std::uint64_t looks = 0;
+  sync::Work work;
+  work.cancel = &cancel;
+  work.progress = [&](std::uint64_t /*records*/) {
+    ++looks;
+    EXPECT_EQ(service_->DescribeSync("new").error().code(), Code::kNotFound);
+    cancel = true;
+  };
+  const MergeRequest request{"new", {"s1", "s2"}, {}};
+  EXPECT_EQ(service_->Merge(request, work).error().code(), Code::kCancelled);
+  EXPECT_GT(looks, 0u);
+  EXPECT_EQ(service_->DescribeSync("new").error().code(), Code::kNotFound);
+  cancel = false;
+  work.cancel = nullptr;
+  const auto merged = service_->Merge(request, work);
+  ASSERT_TRUE(merged.ok()) << merged.error().ToString();
+  EXPECT_EQ(merged->records, 3u);
+  const auto shown = service_->DescribeSync("new");
+  ASSERT_TRUE(shown.ok());
+  // There is no empty generation to roll back to.
+  ASSERT_EQ(shown->entry.history.size(), 1u);
+  EXPECT_EQ(shown->entry.history.front().operation, "merge");
 }
 
 TEST_F(LocalService, MissingGenerationIsADescriptionAndAProblemNotAnError) {

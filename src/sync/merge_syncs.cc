@@ -70,15 +70,18 @@ class Merging {
 
   Result<MergeOutcome> Run(SyncEntry entry, const std::vector<MergeSourceSync>& sources) {
     VELLUM_ASSIGN_OR_RETURN(building_, dest_->Register());
-    VELLUM_ASSIGN_OR_RETURN(const auto base, dest_->OpenGeneration(entry.generation()));
-    parents_.push_back(base->info().id);
+    std::shared_ptr<const Generation> base;  // null: there is no such sync yet
+    if (entry.mod_revision != 0) {
+      VELLUM_ASSIGN_OR_RETURN(base, dest_->OpenGeneration(entry.generation()));
+      parents_.push_back(base->info().id);
+    }
     VELLUM_ASSIGN_OR_RETURN(const auto inputs, Narrow(&entry, sources));
     std::uint64_t incoming = 0;
     for (const auto& input : inputs) incoming += input->info().records();
 
     MergeOutcome outcome;
     outcome.rounds = rounds_;
-    outcome.strategy = Choose(base->info(), incoming, options_.strategy, &outcome.why);
+    outcome.strategy = Choose(base ? base->info() : GenerationInfo(), incoming, options_.strategy, &outcome.why);
     const MergeLimits limits = building_->Limits(work_);
     Result<Derived> derived = Internal("nothing was derived");
     if (outcome.strategy == Strategy::kFold) {
@@ -93,7 +96,7 @@ class Merging {
     outcome.changed = std::any_of(outcome.stats.begin(), outcome.stats.end(),
                                   [](const MergeCounts& each) { return each.added + each.replaced > 0; });
     const std::string operation = outcome.strategy == Strategy::kFold ? "fold" : "merge";
-    if (!outcome.changed) {
+    if (!outcome.changed && base) {
       VELLUM_TRY(dest_->SwitchTo(base->info().id, {{std::move(entry), operation}}, forgotten_));
       outcome.generation = base;
       return outcome;
@@ -191,10 +194,17 @@ class Merging {
   std::uint64_t rounds_ = 1;
 };
 
-/// What the destination has, as a generation: an open one that nobody writes is sealed first.
-Result<SyncEntry> SealedDestination(Store* dest, std::string_view id, const Work& work) {
-  VELLUM_ASSIGN_OR_RETURN(SyncEntry entry, dest->Get(id));
-  if (entry.staging.empty()) return entry;
+/// What the destination has, as a generation, or an entry without one, that is to be made: an open one that nobody writes is sealed first.
+Result<SyncEntry> SealedDestination(Store* dest, std::string_view id, bool create, const Work& work) {
+  VELLUM_ASSIGN_OR_RETURN(std::optional<SyncEntry> entry, dest->Find(id));
+  if (!entry && create) {
+    if (id.size() > kSyncIdBytesMax) return InvalidArgument("a sync id has at most " + std::to_string(kSyncIdBytesMax) + " bytes");
+    entry.emplace();
+    entry->run.id = std::string(id);
+    entry->run.type = "partial";
+  }
+  if (!entry) return dest->Get(id);
+  if (entry->staging.empty()) return *std::move(entry);
   auto writer = SyncWriter::Resume(dest, id);
   if (!writer.ok()) return std::move(writer).error().WithContext("destination");
   VELLUM_TRY((*writer)->Seal(0, "seal", work).error());
@@ -224,7 +234,7 @@ Result<MergeOutcome> MergeSyncs(Store* dest, std::vector<MergeSourceSync> source
     if (!seen) distinct.push_back(source);
   }
   if (options.ties == Ties::kLast) std::reverse(distinct.begin(), distinct.end());
-  VELLUM_ASSIGN_OR_RETURN(SyncEntry entry, SealedDestination(dest, dest_sync_id, work));
+  VELLUM_ASSIGN_OR_RETURN(SyncEntry entry, SealedDestination(dest, dest_sync_id, options.create, work));
   if (IsDiffType(entry.run.type)) {
     return FailedPrecondition("destination sync " + Printable(dest_sync_id) + " is a diff (" + entry.run.type + ")");
   }

@@ -83,6 +83,8 @@ struct MergeOptions {
   std::size_t fan_in_max = 64;  ///< Sources that are open at once; more go in rounds of neighbours.
   /// Sources of the destination's store are forgotten in the transaction that switches the destination.
   bool forget_sources = false;
+  /// A destination that does not exist is made, by the switch that gives it its records.
+  bool create = false;
 };
 struct MergeOutcome {
   std::shared_ptr<const Generation> generation;
@@ -95,7 +97,7 @@ struct MergeOutcome {
 };
 
 /// Unites syncs: per identity the strictly newest stamp wins; on a tie what `dest` has stays, then the earlier source.
-/// Absence never deletes. `dest_sync_id` must exist; its type becomes the widest of the inputs, its start the earliest, its
+/// Absence never deletes. `dest_sync_id` must exist, unless it is to be created; its type becomes the widest of the inputs, its start the earliest, its
 /// end the latest.
 Result<MergeOutcome> MergeSyncs(Store* dest, std::vector<MergeSourceSync> sources, std::string_view dest_sync_id,
                                 const MergeOptions& options = {}, const Work& work = {});

@@ -191,6 +191,30 @@ TEST(SyncMerge, ManySourcesGoInRoundsOfNeighbours) {
   EXPECT_EQ(base.Count("staging"), 0u);
 }
 
+TEST(SyncMerge, CreatesTheDestinationIfAsked) {
+  TestStore base;
+  Write(&base, "empty", 0, 0);
+  Write(&base, "one", 20, 0, 5, "one");
+  Write(&base, "two", 20, 10, 5, "two");
+  const std::vector<MergeSourceSync> sources = {{base.store.get(), "one"}, {base.store.get(), "two"}};
+  MergeOptions options;
+  EXPECT_EQ(MergeSyncs(base.store.get(), sources, "new", options).error().code(), Code::kNotFound);
+  options.create = true;
+  EXPECT_EQ(MergeSyncs(base.store.get(), sources, std::string(kSyncIdBytesMax + 1, 'x'), options).error().code(),
+            Code::kInvalidArgument);
+  const auto there = MergeSyncs(base.store.get(), sources, "empty", options);
+  const auto made = MergeSyncs(base.store.get(), sources, "new", options);
+  ASSERT_TRUE(made.ok()) << made.error().ToString();
+  EXPECT_EQ(made->generation->info().Digest(), there->generation->info().Digest());
+  EXPECT_EQ(made->why, there->why);
+  for (std::size_t type = 0; type < made->stats.size(); ++type) EXPECT_EQ(made->stats[type].added, there->stats[type].added);
+  EXPECT_EQ(base.store->Get("new")->history.size(), 1u);
+  ExpectSound(base, "new");
+  const auto of_nothing = MergeSyncs(base.store.get(), {}, "nothing", options);
+  ASSERT_TRUE(of_nothing.ok()) << of_nothing.error().ToString();
+  EXPECT_EQ(of_nothing->generation->info().records(), 0u);
+}
+
 TEST(SyncMerge, NothingNewKeepsTheGeneration) {
   TestStore base;
   Write(&base, "D", 10, 0);

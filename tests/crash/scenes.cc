@@ -102,16 +102,21 @@ Status Merge(World* world, Strategy strategy, std::size_t fan_in_max, int source
   MergeOptions options;
   options.strategy = strategy;
   options.fan_in_max = fan_in_max;
+  options.create = true;
   return MergeSyncs(world->store.get(), all, "S", options).error();
 }
 
-Status PrepareMerge(World* world, int sources) {
-  VELLUM_TRY(Write(world->store.get(), "S", "old", 5));
+Status WriteSources(World* world, int sources) {
   for (int i = 0; i < sources; ++i) {
     const std::string number = std::to_string(i);
     VELLUM_TRY(Write(world->store.get(), "P" + number, "part" + number, static_cast<Stamp>(4 + i), 150, "partial"));
   }
   return {};
+}
+
+Status PrepareMerge(World* world, int sources) {
+  VELLUM_TRY(Write(world->store.get(), "S", "old", 5));
+  return WriteSources(world, sources);
 }
 
 Status PrepareReplace(World* world) {
@@ -218,6 +223,8 @@ const std::vector<Scene>& Scenes() {
        PublishSteps({"table-written", "table-synced"})},
       {"merge", [](World* world) { return PrepareMerge(world, 2); },
        [](World* world) { return Merge(world, Strategy::kMerge, 64, 2); }, PublishSteps({"table-written", "table-synced"})},
+      {"merge into a new sync", [](World* world) { return WriteSources(world, 2); },
+       [](World* world) { return Merge(world, Strategy::kAuto, 64, 2); }, PublishSteps({"table-written", "table-synced"})},
       {"merge in rounds", [](World* world) { return PrepareMerge(world, 5); },
        [](World* world) { return Merge(world, Strategy::kMerge, 2, 5); }, PublishSteps({"table-written", "table-synced"})},
       {"fold", [](World* world) { return PrepareMerge(world, 2); },

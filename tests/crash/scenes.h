@@ -41,7 +41,7 @@ struct Scene {
   std::vector<std::function<Status(World*)>> between = {};
 };
 
-/// Write, overwrite, checkpoint, resume, replace, replace by copies, merge, merge in rounds, fold, rollback, delete, sweep,
+/// Write, overwrite, checkpoint, resume, replace, replace by copies, merge, merge into a new sync, merge in rounds, fold, rollback, delete, sweep,
 /// import.
 const std::vector<Scene>& Scenes();
 

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "c1z/record_json.h"
 #include "service/local_sync_service.h"
 
 namespace vellum::service {
@@ -14,7 +15,10 @@ class LocalWriter final : public RecordWriter {
   LocalWriter(LocalSyncService* service, std::string sync_id, std::unique_ptr<sync::SyncWriter> writer)
       : service_(service), sync_id_(std::move(sync_id)), writer_(std::move(writer)) {}
 
-  Status Put(const sync::RecordView& record) override { return writer_->Put(record); }
+  Status Put(const sync::RecordView& record) override {
+    VELLUM_TRY(c1z::CheckMessage(record));
+    return writer_->Put(record);
+  }
   Status Checkpoint(std::string_view token) override { return writer_->Checkpoint(token); }
   const std::string& token() const override { return writer_->token(); }
   Result<SyncDescription> Seal(sync::Stamp ended_at, const sync::Work& work) override {

@@ -8,10 +8,12 @@ import json
 import os
 import pathlib
 import random
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
+import unittest
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1])]
 
@@ -256,6 +258,46 @@ class Questions(ServerTest):
         self.assertIn("not in the history", self.sync("diff", f"{base}@{'0' * 27}", base, code=2).stderr)
         old = self.listed("grant", "grants", f"{base}@{generations[1]}")
         self.assertEqual(old, sorted({parts[:5] for parts, _ in dump("dir.v1")["grant"]}))
+
+
+class Surroundings(unittest.TestCase):
+    """What the system refuses to the program."""
+
+    def setUp(self):
+        self.directory = tempfile.mkdtemp(prefix="vellum-questions-")
+        self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
+
+    def test_full_output_is_a_failure(self):
+        for format in ("table", "json", "jsonl", "csv"):
+            with open("/dev/full", "w") as full:
+                done = subprocess.run([PROGRAM, "c1z", "grants", FIXTURES / "tiny.v1.c1z", "-o", format], stdout=full,
+                                      stderr=subprocess.PIPE, text=True, timeout=120 * PATIENCE)
+            self.assertEqual(done.returncode, 2, format)
+            self.assertIn("standard output", done.stderr)
+
+    def test_one_thread_is_enough_for_files(self):
+        for file in ("tiny.v1.c1z", "dir.v1.c1z", "dir.v3.c1z", "dir-newer.v1.c1z"):
+            shutil.copy(FIXTURES / file, self.directory)
+        os.chmod(self.directory, 0o777)
+        nobody = {"user": 65534, "group": 65534, "extra_groups": []} if os.getuid() == 0 else {}
+
+        def alone(*arguments):
+            return subprocess.run(arguments, capture_output=True, text=True, timeout=120 * PATIENCE, cwd=self.directory,
+                                  preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (1, 1)), **nobody)
+
+        def starts_threads():
+            code = "import threading; threading.Thread(target=print).start()"
+            return alone(sys.executable, "-c", code).returncode == 0
+
+        if alone(PROGRAM, "version").returncode != 0 or starts_threads():
+            self.skipTest("this system's processes start threads beyond RLIMIT_NPROC, or cannot be another user's")
+        for words in (("verify", "dir.v1.c1z"), ("verify", "dir.v3.c1z"), ("diff", "tiny.v1.c1z", "tiny.v1.c1z"),
+                      ("merge", "-o", "out.c1z", "dir.v1.c1z", "dir-newer.v1.c1z")):
+            done = alone(PROGRAM, "c1z", *words)
+            self.assertEqual(done.returncode, 0, f"{words}: {done.stdout}{done.stderr}")
+        self.assertIn("the first file edited", done.stdout)
+        done = subprocess.run([PROGRAM, "c1z", "verify", os.path.join(self.directory, "out.c1z")], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
 
 class QuestionsToServer(Questions):

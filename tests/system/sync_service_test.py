@@ -289,6 +289,9 @@ class Streams(SyncServiceTest):
             records=[sync.Record(type=9, id=b"x")]))])), invalid, "record type 9")
         self.fails(self.syncs.Write(iter([start(b"s1"), sync.WriteRequest(records=sync.RecordBatch(
             records=[sync.Record(type=sync.Record.GRANT, id=b"x")]))])), invalid, "")
+        self.fails(self.syncs.Write(iter([start(b"s1"), sync.WriteRequest(records=sync.RecordBatch(records=[
+            sync.Record(type=sync.Record.RESOURCE, resource_type=b"t", id=b"x", data=b"\xff\xff")]))])), invalid, "protobuf")
+        self.fails(self.syncs.Merge(sync.MergeRequest(into=b"s1")), invalid, "one sync at least")
         self.fails(self.syncs.Write(iter([start(b"")])), invalid, "sync id")
         self.fails(self.syncs.Write(iter([start(b"x" * 1025)])), invalid, "1024")
         self.fails(self.syncs.Write(iter([start(b"s1", replace=True, resume=True)])), invalid, "not both")

@@ -4,9 +4,12 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
+#include <exception>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -40,7 +43,25 @@ int PrintVersion(bool json) {
   return 0;
 }
 
+std::terminate_handler g_terminate = nullptr;
+
+/// A store cannot do without its threads. Where the system refuses them this says so; what is on the disk is as after a kill.
+[[noreturn]] void OnTerminate() {
+  try {
+    if (const std::exception_ptr failure = std::current_exception()) std::rethrow_exception(failure);
+  } catch (const std::system_error& failure) {
+    if (failure.code() == std::errc::resource_unavailable_try_again) {
+      std::fputs("vellum: the system refuses the threads that a store needs\n", stderr);
+      std::_Exit(2);
+    }
+  } catch (...) {
+  }
+  if (g_terminate != nullptr) g_terminate();
+  std::abort();
+}
+
 int RunTool(std::vector<std::string> arguments) {
+  g_terminate = std::set_terminate(OnTerminate);
   // Protobuf writes a line of its own to standard error for each string that is no UTF-8, and hostile files have many. What
   // the commands say of such records says it all.
   google::protobuf::SetLogHandler(nullptr);

@@ -296,6 +296,8 @@ class Surroundings(unittest.TestCase):
             done = alone(PROGRAM, "c1z", *words)
             self.assertEqual(done.returncode, 0, f"{words}: {done.stdout}{done.stderr}")
         self.assertIn("the first file edited", done.stdout)
+        refused = alone(PROGRAM, "sync", "import", "--data-dir", "data", "tiny.v1.c1z")
+        self.assertEqual((refused.returncode, "refuses the threads" in refused.stderr), (2, True), refused.stderr)
         done = subprocess.run([PROGRAM, "c1z", "verify", os.path.join(self.directory, "out.c1z")], capture_output=True, text=True)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 

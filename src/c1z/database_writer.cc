@@ -1,34 +1,11 @@
 #include "c1z/database_writer.h"
 
-#include <sqlite3.h>
-
 #include <utility>
 
 #include "base/check.h"
+#include "c1z/schema_page.h"
 
 namespace vellum::c1z {
-namespace {
-
-constexpr std::size_t kHeaderBytes = 100;
-constexpr std::string_view kMagic("SQLite format 3\0", 16);
-/// The bytes at the front of page 1 that describe the database.
-void FillHeader(char* head, const PageStream& stream, std::size_t statements) {
-  kMagic.copy(head, kMagic.size());
-  PutBe16(head + 16, stream.page_bytes() == 65536 ? 1 : stream.page_bytes());
-  head[18] = head[19] = 1;  // a rollback journal
-  head[21] = 64;
-  head[22] = head[23] = 32;
-  PutBe32(head + 24, 1);  // changes
-  PutBe32(head + 28, stream.pages());
-  PutBe32(head + 40, static_cast<std::uint32_t>(statements));  // the schema's version
-  PutBe32(head + 44, 4);                                       // its format
-  PutBe32(head + 56, 1);                                       // UTF-8
-  PutBe32(head + 92, 1);                                       // the changes at which the number of pages was right
-  PutBe32(head + 96, static_cast<std::uint32_t>(sqlite3_libversion_number()));
-}
-
-}  // namespace
-
 struct DatabaseWriter::Table {
   explicit Table(PageStream* stream) : tree(stream, TreeWriter::Kind::kTable) {}
 
@@ -71,25 +48,14 @@ Result<std::string> DatabaseWriter::Finish(const IndexEntries::OnRepeat& on_repe
 }
 
 Result<std::string> DatabaseWriter::WriteSchema(const std::vector<std::uint32_t>& roots) {
-  TreeWriter tree(&stream_, TreeWriter::Kind::kTable);
-  std::int64_t row_id = 0;
-  const auto add = [&](std::string_view type, const std::string& name, const std::string& table,
-                       const std::string& sql) {
-    record_.Clear();
-    for (const std::string_view text : {type, std::string_view(name), std::string_view(table)})
-      record_.Add(PageValue::Text(text));
-    record_.Add(PageValue::Integer(roots[static_cast<std::size_t>(row_id)]));
-    record_.Add(PageValue::Text(sql));
-    return tree.AddRow(++row_id, record_.Finish());
-  };
-  for (const TableSchema& table : schema_.tables) VELLUM_TRY(add("table", table.name, table.name, table.sql));
-  for (const IndexSchema& index : schema_.indexes) {
-    VELLUM_TRY(add("index", index.name, schema_.tables[index.table].name, index.sql));
+  std::vector<SchemaLine> lines;
+  for (const TableSchema& table : schema_.tables) {
+    lines.push_back({"table", table.name, table.name, table.sql, roots[lines.size()]});
   }
-  VELLUM_ASSIGN_OR_RETURN(std::string first, tree.FinishAsFirst(kHeaderBytes));
-  VELLUM_TRY(stream_.Flush());
-  FillHeader(first.data(), stream_, roots.size());
-  return first;
+  for (const IndexSchema& index : schema_.indexes) {
+    lines.push_back({"index", index.name, schema_.tables[index.table].name, index.sql, roots[lines.size()]});
+  }
+  return WriteSchemaPage(&stream_, lines, {});
 }
 
 }  // namespace vellum::c1z

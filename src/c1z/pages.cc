@@ -17,6 +17,7 @@ constexpr int kDepthMax = 20;
 constexpr std::size_t kHeaderBytes = 100;
 constexpr std::uint64_t kPayloadMax = 256u << 20;
 constexpr std::uint64_t kLockByte = 1u << 30;  ///< The page that holds it is never used.
+constexpr std::size_t kMappedMax = 64u << 20;  ///< Pages that count as this process's memory at a time.
 
 enum PageType : std::uint8_t { kInnerIndex = 2, kInnerTable = 5, kLeafIndex = 10, kLeafTable = 13 };
 
@@ -26,6 +27,7 @@ std::uint32_t Be32(const std::uint8_t* at) { return Be16(at) << 16 | Be16(at + 2
 /// SQLite's variable-length integers: big-endian groups of seven bits, the ninth byte whole.
 std::optional<std::uint64_t> TakeVarint(const std::uint8_t** at, const std::uint8_t* end) {
   std::uint64_t value = 0;
+  if (*at != end && **at < 0x80) return *(*at)++;  // most
   for (int i = 0; i < 9; ++i) {
     if (*at == end) return std::nullopt;
     const std::uint8_t byte = *(*at)++;
@@ -60,29 +62,57 @@ PageValue ToValue(std::uint64_t serial, std::string_view bytes) {
 
 }  // namespace
 
+bool ParseRecord(std::string_view record, std::vector<PageValue>* values) {
+  const auto* at = reinterpret_cast<const std::uint8_t*>(record.data());
+  const std::uint8_t* const begin = at;
+  values->clear();
+  const auto header_bytes = TakeVarint(&at, begin + record.size());
+  if (!header_bytes || *header_bytes > record.size()) return false;
+  const std::uint8_t* const header_end = begin + *header_bytes;
+  std::uint64_t value_at = *header_bytes;
+  while (at < header_end) {
+    const auto serial = TakeVarint(&at, header_end);
+    const auto value_bytes = serial ? ValueBytes(*serial) : std::nullopt;
+    if (!value_bytes || *value_bytes > record.size() - value_at) return false;
+    values->push_back(
+        ToValue(*serial, record.substr(static_cast<std::size_t>(value_at), static_cast<std::size_t>(*value_bytes))));
+    value_at += *value_bytes;
+  }
+  return true;
+}
+
 struct DatabasePages::Impl {
-  std::uint8_t* bytes = nullptr;
+  const std::uint8_t* bytes = nullptr;
   std::size_t size = 0;
   std::uint32_t page_bytes = 0;
   std::uint32_t usable = 0;
   std::uint32_t pages = 0;
   std::vector<bool> entered;
+  std::size_t mapped_bytes = 0;
   PageRecord record;
   std::string spanning;  ///< Of a record that spans pages.
 
   ~Impl() {
-    if (bytes != nullptr) ::munmap(bytes, size);
+    if (bytes != nullptr) ::munmap(const_cast<std::uint8_t*>(bytes), size);
   }
 
   static Status Damaged(std::uint32_t page, const char* what) {
     return InvalidArgument("page " + std::to_string(page) + " of the database " + what);
   }
-  std::uint8_t* Page(std::uint32_t number) const { return bytes + static_cast<std::size_t>(number - 1) * page_bytes; }
+  const std::uint8_t* Page(std::uint32_t number) const {
+    return bytes + static_cast<std::size_t>(number - 1) * page_bytes;
+  }
 
   Status Enter(std::uint32_t page) {
     if (page == 0 || page > pages) return Damaged(page, "does not exist");
     if (entered[page]) return Damaged(page, "is used twice");
     entered[page] = true;
+    mapped_bytes += page_bytes;
+    if (mapped_bytes >= kMappedMax) {
+      // They stay in the system's cache, where whoever still has views into them finds them.
+      ::madvise(const_cast<std::uint8_t*>(bytes), size, MADV_DONTNEED);
+      mapped_bytes = 0;
+    }
     return {};
   }
 
@@ -91,23 +121,21 @@ struct DatabasePages::Impl {
     std::uint32_t begin;
     std::uint32_t end;
   };
+  std::vector<Extent> leaf_used;
 
-  /// A payload: its bytes in one piece, and where they lie in the file.
+  /// A payload: its bytes in one piece, and how many of them lie in its cell.
   struct Payload {
     std::string_view view;
-    std::uint8_t* local = nullptr;
-    std::uint64_t local_bytes = 0;
-    std::uint32_t overflow = 0;  ///< The first page of the rest; 0: none.
+    std::uint32_t in_cell = 0;  ///< With the number of the page that has the rest, if there is one.
   };
   Result<Payload> TakePayload(std::uint32_t page, const std::uint8_t* at, std::uint64_t payload_bytes, bool table);
-  void Overwrite(const Payload& payload, std::uint64_t offset, std::string_view with) const;
-  Status Decode(std::uint32_t page, std::string_view bytes_of_record);
-  Status WalkPage(std::uint32_t page, Tree tree, int depth, int replaced, std::string_view replacement,
-                  const Visit& visit);
+  Status WalkPage(std::uint32_t page, Tree tree, int depth, const Visit& visit);
+  Status WalkCells(std::uint32_t page, const std::uint8_t* head, Tree tree, bool inner, int depth, const Visit& visit,
+                   std::vector<Extent>* used);
   /// `end`: the offset behind the cell.
-  Status WalkCell(std::uint32_t page, std::uint32_t offset, Tree tree, bool inner, int depth, int replaced,
-                  std::string_view replacement, const Visit& visit, std::uint32_t* end);
-  Status CheckSpace(std::uint32_t page, const std::uint8_t* head, std::vector<Extent> used) const;
+  Status WalkCell(std::uint32_t page, std::uint32_t offset, Tree tree, bool inner, int depth, const Visit& visit,
+                  std::uint32_t* end);
+  Status CheckSpace(std::uint32_t page, const std::uint8_t* head, std::vector<Extent>* used) const;
 };
 
 Result<DatabasePages::Impl::Payload> DatabasePages::Impl::TakePayload(std::uint32_t page, const std::uint8_t* at,
@@ -115,23 +143,22 @@ Result<DatabasePages::Impl::Payload> DatabasePages::Impl::TakePayload(std::uint3
   if (payload_bytes > kPayloadMax) return Damaged(page, "has a record that is too long");
   const std::uint64_t local_max = table ? usable - 35 : (usable - 12) * 64 / 255 - 23;
   const std::uint64_t local_min = (usable - 12) * 32 / 255 - 23;
-  Payload payload;
-  payload.local_bytes = payload_bytes;
+  std::uint64_t local_bytes = payload_bytes;
   if (payload_bytes > local_max) {
     const std::uint64_t kept = local_min + (payload_bytes - local_min) % (usable - 4);
-    payload.local_bytes = kept <= local_max ? kept : local_min;
+    local_bytes = kept <= local_max ? kept : local_min;
   }
   const std::uint8_t* const end = Page(page) + usable;
-  const bool spans = payload.local_bytes < payload_bytes;
-  if (static_cast<std::uint64_t>(end - at) < payload.local_bytes + (spans ? 4 : 0)) {
+  const bool spans = local_bytes < payload_bytes;
+  Payload payload;
+  payload.in_cell = static_cast<std::uint32_t>(local_bytes) + (spans ? 4 : 0);
+  if (end - at < static_cast<std::ptrdiff_t>(payload.in_cell)) {
     return Damaged(page, "has a record that does not fit in it");
   }
-  payload.local = bytes + (at - bytes);
-  payload.view = {reinterpret_cast<const char*>(at), static_cast<std::size_t>(payload.local_bytes)};
+  payload.view = {reinterpret_cast<const char*>(at), static_cast<std::size_t>(local_bytes)};
   if (!spans) return payload;
-  payload.overflow = Be32(at + payload.local_bytes);
   spanning.assign(payload.view);
-  for (std::uint32_t next = payload.overflow; spanning.size() < payload_bytes;) {
+  for (std::uint32_t next = Be32(at + local_bytes); spanning.size() < payload_bytes;) {
     VELLUM_TRY(Enter(next));
     const std::uint8_t* const rest = Page(next);
     const std::uint64_t take = std::min<std::uint64_t>(usable - 4, payload_bytes - spanning.size());
@@ -143,59 +170,15 @@ Result<DatabasePages::Impl::Payload> DatabasePages::Impl::TakePayload(std::uint3
   return payload;
 }
 
-void DatabasePages::Impl::Overwrite(const Payload& payload, std::uint64_t offset, std::string_view with) const {
-  // The overflow pages were checked when the payload was taken.
-  std::uint64_t begin = 0;
-  std::uint8_t* piece = payload.local;
-  std::uint64_t piece_bytes = payload.local_bytes;
-  std::uint32_t next = payload.overflow;
-  while (!with.empty()) {
-    if (offset < begin + piece_bytes) {
-      const std::uint64_t n = std::min<std::uint64_t>(with.size(), begin + piece_bytes - offset);
-      std::memcpy(piece + (offset - begin), with.data(), static_cast<std::size_t>(n));
-      with.remove_prefix(static_cast<std::size_t>(n));
-      offset += n;
-      if (with.empty()) return;
-    }
-    begin += piece_bytes;
-    piece = Page(next) + 4;
-    piece_bytes = usable - 4;
-    next = Be32(Page(next));
-  }
-}
-
-Status DatabasePages::Impl::Decode(std::uint32_t page, std::string_view of_record) {
-  const auto* at = reinterpret_cast<const std::uint8_t*>(of_record.data());
-  const std::uint8_t* const end = at + of_record.size();
-  const auto* const begin = at;
-  const auto header_bytes = TakeVarint(&at, end);
-  if (!header_bytes || *header_bytes > of_record.size()) return Damaged(page, "has a record without a header");
-  const std::uint8_t* const header_end = begin + *header_bytes;
-  std::uint64_t value_at = *header_bytes;
-  record.values.clear();
-  while (at < header_end) {
-    const auto serial = TakeVarint(&at, header_end);
-    const auto value_bytes = serial ? ValueBytes(*serial) : std::nullopt;
-    if (!value_bytes || *value_bytes > of_record.size() - value_at) {
-      return Damaged(page, "has a record whose values do not fit");
-    }
-    record.values.push_back(
-        ToValue(*serial, of_record.substr(static_cast<std::size_t>(value_at), static_cast<std::size_t>(*value_bytes))));
-    value_at += *value_bytes;
-  }
-  return {};
-}
-
 Status DatabasePages::Impl::WalkCell(std::uint32_t page, std::uint32_t offset, Tree tree, bool inner, int depth,
-                                     int replaced, std::string_view replacement, const Visit& visit,
-                                     std::uint32_t* end) {
+                                     const Visit& visit, std::uint32_t* end) {
   const std::uint8_t* const begin = Page(page);
   const std::uint8_t* at = begin + offset;
   const std::uint8_t* const page_end = begin + usable;
   const auto unfit = [page] { return Damaged(page, "has a cell that does not fit in it"); };
   if (inner) {
     if (page_end - at < 4) return unfit();
-    VELLUM_TRY(WalkPage(Be32(at), tree, depth + 1, replaced, replacement, visit));
+    VELLUM_TRY(WalkPage(Be32(at), tree, depth + 1, visit));
     at += 4;
     if (tree == Tree::kTable) {
       if (!TakeVarint(&at, page_end)) return unfit();  // the row id that divides the children
@@ -208,36 +191,33 @@ Status DatabasePages::Impl::WalkCell(std::uint32_t page, std::uint32_t offset, T
   if (tree == Tree::kTable) row_id = TakeVarint(&at, page_end);
   if (!payload_bytes || !row_id) return unfit();
   VELLUM_ASSIGN_OR_RETURN(const Payload taken, TakePayload(page, at, *payload_bytes, tree == Tree::kTable));
-  *end = static_cast<std::uint32_t>(at - begin) + static_cast<std::uint32_t>(taken.local_bytes) +
-         (taken.overflow != 0 ? 4 : 0);
+  *end = static_cast<std::uint32_t>(at - begin) + taken.in_cell;
   *end = std::max(*end, offset + 4);  // no cell is smaller
-  VELLUM_TRY(Decode(page, taken.view));
   record.row_id = static_cast<std::int64_t>(*row_id);
-  VELLUM_TRY(visit(record));
-  if (replaced < 0 || static_cast<std::size_t>(replaced) >= record.values.size()) return {};
-  const PageValue& value = record.values[static_cast<std::size_t>(replaced)];
-  if (value.kind == PageValue::Kind::kText && value.bytes.size() == replacement.size()) {
-    Overwrite(taken, static_cast<std::uint64_t>(value.bytes.data() - taken.view.data()), replacement);
-  }
-  return {};
+  record.bytes = taken.view;
+  if (!ParseRecord(taken.view, &record.values)) return Damaged(page, "has a record whose values do not fit");
+  return visit(record);
 }
 
 /// Cells and free blocks share no byte, and what lies between them is what the page's head says.
-Status DatabasePages::Impl::CheckSpace(std::uint32_t page, const std::uint8_t* head, std::vector<Extent> used) const {
+Status DatabasePages::Impl::CheckSpace(std::uint32_t page, const std::uint8_t* head, std::vector<Extent>* used) const {
   const auto bad = [page] { return Damaged(page, "has cells and free space that do not fit together"); };
   const std::uint32_t content = Be16(head + 5) == 0 ? 65536 : Be16(head + 5);
   for (std::uint32_t block = Be16(head + 1), last = 0; block != 0;) {
     if (block <= last || block < content || block + 4 > usable) return bad();
     const std::uint32_t block_bytes = Be16(Page(page) + block + 2);
     if (block_bytes < 4 || block + block_bytes > usable) return bad();
-    used.push_back({block, block + block_bytes});
+    used->push_back({block, block + block_bytes});
     last = block;
     block = Be16(Page(page) + block);
   }
-  std::sort(used.begin(), used.end(), [](const Extent& a, const Extent& b) { return a.begin < b.begin; });
+  // Most pages were filled from their ends.
+  const auto before = [](const Extent& a, const Extent& b) { return a.begin < b.begin; };
+  std::reverse(used->begin(), used->end());
+  if (!std::is_sorted(used->begin(), used->end(), before)) std::sort(used->begin(), used->end(), before);
   std::uint32_t gaps = 0;
   std::uint32_t at = content;
-  for (const Extent& extent : used) {
+  for (const Extent& extent : *used) {
     if (extent.begin < at || extent.end > usable) return bad();
     gaps += extent.begin - at;
     at = extent.end;
@@ -246,42 +226,49 @@ Status DatabasePages::Impl::CheckSpace(std::uint32_t page, const std::uint8_t* h
   return content <= usable && gaps == head[7] ? Status() : bad();
 }
 
-Status DatabasePages::Impl::WalkPage(std::uint32_t page, Tree tree, int depth, int replaced,
-                                     std::string_view replacement, const Visit& visit) {
-  if (depth > kDepthMax) return Damaged(page, "lies too deep");
-  VELLUM_TRY(Enter(page));
-  const std::uint8_t* const head = Page(page) + (page == 1 ? kHeaderBytes : 0);
-  const std::uint8_t leaf = tree == Tree::kTable ? kLeafTable : kLeafIndex;
-  const bool inner = head[0] == (tree == Tree::kTable ? kInnerTable : kInnerIndex);
-  if (!inner && head[0] != leaf) return Damaged(page, "is not of the kind that its tree has");
+Status DatabasePages::Impl::WalkCells(std::uint32_t page, const std::uint8_t* head, Tree tree, bool inner, int depth,
+                                      const Visit& visit, std::vector<Extent>* used) {
   const std::uint32_t cells = Be16(head + 3);
   const std::uint8_t* const pointers = head + (inner ? 12 : 8);
   const auto pointers_end = static_cast<std::uint32_t>(pointers - Page(page)) + 2 * cells;
   if (pointers_end > usable) return Damaged(page, "has more cells than fit in it");
-  std::vector<Extent> used;
-  used.reserve(cells);
+  used->clear();
+  used->reserve(cells);
   for (std::uint32_t cell = 0; cell < cells; ++cell) {
     const std::uint32_t offset = Be16(pointers + 2 * static_cast<std::size_t>(cell));
     if (offset < pointers_end || offset >= usable) return Damaged(page, "has a cell outside of it");
-    used.push_back({offset, 0});
-    VELLUM_TRY(WalkCell(page, offset, tree, inner, depth, replaced, replacement, visit, &used.back().end));
+    used->push_back({offset, 0});
+    VELLUM_TRY(WalkCell(page, offset, tree, inner, depth, visit, &used->back().end));
   }
-  VELLUM_TRY(CheckSpace(page, head, std::move(used)));
-  return inner ? WalkPage(Be32(head + 8), tree, depth + 1, replaced, replacement, visit) : Status();
+  return CheckSpace(page, head, used);
+}
+
+Status DatabasePages::Impl::WalkPage(std::uint32_t page, Tree tree, int depth, const Visit& visit) {
+  if (depth > kDepthMax) return Damaged(page, "lies too deep");
+  VELLUM_TRY(Enter(page));
+  const std::uint8_t* const head = Page(page) + (page == 1 ? kHeaderBytes : 0);
+  const std::uint8_t leaf = tree == Tree::kTable ? kLeafTable : kLeafIndex;
+  if (head[0] == leaf) return WalkCells(page, head, tree, /*inner=*/false, depth, visit, &leaf_used);
+  if (head[0] != (tree == Tree::kTable ? kInnerTable : kInnerIndex)) {
+    return Damaged(page, "is not of the kind that its tree has");
+  }
+  std::vector<Extent> used;  // of this level
+  VELLUM_TRY(WalkCells(page, head, tree, /*inner=*/true, depth, visit, &used));
+  return WalkPage(Be32(head + 8), tree, depth + 1, visit);
 }
 
 DatabasePages::DatabasePages(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 DatabasePages::~DatabasePages() = default;
 
 Result<std::unique_ptr<DatabasePages>> DatabasePages::Open(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return FailedPrecondition("cannot open " + path + ": " + std::strerror(errno));
   struct stat status {};
   auto impl = std::make_unique<Impl>();
   if (::fstat(fd, &status) == 0 && status.st_size >= static_cast<off_t>(512)) {
     impl->size = static_cast<std::size_t>(status.st_size);
-    void* const mapped = ::mmap(nullptr, impl->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (mapped != MAP_FAILED) impl->bytes = static_cast<std::uint8_t*>(mapped);
+    const void* const mapped = ::mmap(nullptr, impl->size, PROT_READ, MAP_SHARED, fd, 0);
+    if (mapped != MAP_FAILED) impl->bytes = static_cast<const std::uint8_t*>(mapped);
   }
   ::close(fd);
   if (impl->bytes == nullptr) return FailedPrecondition("cannot map " + path);
@@ -302,9 +289,8 @@ Result<std::unique_ptr<DatabasePages>> DatabasePages::Open(const std::string& pa
   return std::unique_ptr<DatabasePages>(new DatabasePages(std::move(impl)));
 }
 
-Status DatabasePages::Walk(std::uint32_t root, Tree tree, int replaced, std::string_view replacement,
-                           const Visit& visit) {
-  return impl_->WalkPage(root, tree, 0, replaced, replacement, visit);
+Status DatabasePages::Walk(std::uint32_t root, Tree tree, const Visit& visit) {
+  return impl_->WalkPage(root, tree, 0, visit);
 }
 
 Status DatabasePages::CheckFreePages() {
@@ -327,6 +313,8 @@ Status DatabasePages::CheckFreePages() {
   return {};
 }
 
-void DatabasePages::LeaveWalMode() { impl_->bytes[18] = impl_->bytes[19] = 1; }
+std::uint32_t DatabasePages::page_bytes() const { return impl_->page_bytes; }
+std::uint32_t DatabasePages::user_version() const { return Be32(impl_->bytes + 60); }
+std::uint32_t DatabasePages::application_id() const { return Be32(impl_->bytes + 68); }
 
 }  // namespace vellum::c1z

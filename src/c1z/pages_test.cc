@@ -32,8 +32,8 @@ class Pages : public ::testing::Test {
     std::ofstream(path_, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
     VELLUM_ASSIGN_OR_RETURN(const auto pages, DatabasePages::Open(path_));
     const auto ignore = [](const PageRecord&) { return Status(); };
-    VELLUM_TRY(pages->Walk(1, DatabasePages::Tree::kTable, -1, "", ignore));
-    VELLUM_TRY(pages->Walk(2, DatabasePages::Tree::kTable, -1, "", ignore));
+    VELLUM_TRY(pages->Walk(1, DatabasePages::Tree::kTable, ignore));
+    VELLUM_TRY(pages->Walk(2, DatabasePages::Tree::kTable, ignore));
     return pages->CheckFreePages();
   }
 

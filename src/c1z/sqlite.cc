@@ -85,6 +85,13 @@ Result<Sqlite> Sqlite::OpenUntrusted(const std::string& path) {
   return database;
 }
 
+Result<Sqlite> Sqlite::OpenInMemory() {
+  VELLUM_ASSIGN_OR_RETURN(Sqlite database,
+                          Open("file::memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_MEMORY));
+  database.path_ = "a database in memory";
+  return database;
+}
+
 Result<Sqlite> Sqlite::OpenForEditing(const std::string& path) {
   VELLUM_ASSIGN_OR_RETURN(Sqlite database, Open(UriPath(path), SQLITE_OPEN_READWRITE));
   database.path_ = path;
@@ -120,6 +127,16 @@ Result<bool> Statement::Step() {
   if (code == SQLITE_ROW) return true;
   if (code == SQLITE_DONE) return false;
   return FromSqlite(code, path_, sqlite3_errmsg(sqlite3_db_handle(statement_.get())));
+}
+
+PageValue Statement::Value(int column) const {
+  switch (sqlite3_column_type(statement_.get(), column)) {
+    case SQLITE_INTEGER: return PageValue::Integer(Int(column));
+    case SQLITE_FLOAT: return {PageValue::Kind::kReal, 0, {}};
+    case SQLITE_TEXT: return PageValue::Text(Bytes(column));
+    case SQLITE_BLOB: return PageValue::Blob(Bytes(column));
+    default: return {};
+  }
 }
 
 Status Statement::Finish() {

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "c1z/page_value.h"
 #include "vellum/status.h"
 
 /// A thin RAII layer over SQLite, with our Status. Included inside this room only.
@@ -19,6 +20,8 @@ class Sqlite {
  public:
   /// A private copy of a file that nobody vouches for: immutable, no views, triggers or functions of its own are run.
   static Result<Sqlite> OpenUntrusted(const std::string& path);
+  /// One without a file that goes with its connection: for what a statement of somebody else's would make of a row.
+  static Result<Sqlite> OpenInMemory();
   /// One that is ours alone, for editing in place, journal off. An empty file is one without tables.
   static Result<Sqlite> OpenForEditing(const std::string& path);
 
@@ -69,6 +72,8 @@ class Statement {
     const int type = sqlite3_column_type(statement_.get(), column);
     return type == SQLITE_INTEGER || type == SQLITE_FLOAT;
   }
+  /// As it is stored; views as Bytes gives them. Fractions have no number.
+  PageValue Value(int column) const;
   std::int64_t Int(int column) const { return sqlite3_column_int64(statement_.get(), column); }
 
  private:

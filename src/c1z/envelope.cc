@@ -15,6 +15,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "c1z/file.h"
+#include "c1z/write_behind.h"
 
 namespace vellum::c1z {
 namespace {
@@ -41,11 +42,11 @@ Result<Format> ReadMagic(const File& file) {
   return InvalidArgument(file.path() + " is not a .c1z file: it begins with " + Printable(read));
 }
 
-/// Checks the database's size as it grows, and its first bytes.
+/// Takes the database, and checks its size as it grows, and its first bytes.
 class DatabaseSink {
  public:
   DatabaseSink(const File* out, std::string name, std::uint64_t compressed, const ReadLimits& limits)
-      : out_(out), name_(std::move(name)), limits_(limits) {
+      : name_(std::move(name)), limits_(limits), out_(out) {
     const std::uint64_t by_ratio = std::max(limits.decoded_bytes_free, compressed * limits.ratio_max);
     cap_ = std::min(limits.decoded_bytes_max, by_ratio);
   }
@@ -54,17 +55,22 @@ class DatabaseSink {
     return declared > cap_ ? TooLarge("declares " + std::to_string(declared) + " decompressed bytes") : Status();
   }
 
-  Status Write(const char* bytes, std::size_t size) {
+  /// Where it goes on.
+  char* room() { return out_.room(); }
+  std::size_t room_bytes() const { return out_.room_bytes(); }
+  /// That many bytes are there now.
+  Status Commit(std::size_t size) {
     if (written_ + size > cap_) return TooLarge("decompresses to more than that");
     if (written_ < kSqliteMagic.size()) {
       const std::size_t n = std::min(size, kSqliteMagic.size() - static_cast<std::size_t>(written_));
-      if (std::string_view(bytes, n) != kSqliteMagic.substr(static_cast<std::size_t>(written_), n)) {
+      if (std::string_view(out_.room(), n) != kSqliteMagic.substr(static_cast<std::size_t>(written_), n)) {
         return InvalidArgument(name_ + " does not hold a SQLite database");
       }
     }
     written_ += size;
-    return out_->Write({bytes, size});
+    return out_.Commit(size);
   }
+  Status Finish() { return out_.Finish(); }
   std::uint64_t written() const { return written_; }
 
  private:
@@ -73,9 +79,9 @@ class DatabaseSink {
                              std::to_string(limits_.decoded_bytes_max) + ", and " + std::to_string(limits_.ratio_max) +
                              " times its size)");
   }
-  const File* const out_;
   const std::string name_;
   const ReadLimits& limits_;
+  WriteBehind out_;
   std::uint64_t cap_ = 0;
   std::uint64_t written_ = 0;
 };
@@ -91,7 +97,7 @@ struct EncoderFree {
 class FrameReader {
  public:
   FrameReader(const File* in, DatabaseSink* sink, int window_log_max)
-      : in_(in), sink_(sink), decoder_(ZSTD_createDCtx()), input_(ZSTD_DStreamInSize()), output_(ZSTD_DStreamOutSize()) {
+      : in_(in), sink_(sink), decoder_(ZSTD_createDCtx()), input_(ZSTD_DStreamInSize()) {
     ZSTD_DCtx_setParameter(decoder_.get(), ZSTD_d_windowLogMax, window_log_max);
   }
 
@@ -119,21 +125,20 @@ class FrameReader {
   }
 
   Status Decode(ZSTD_inBuffer* in, std::size_t* hint) {
-    ZSTD_outBuffer out{output_.data(), output_.size(), 0};
+    ZSTD_outBuffer out{sink_->room(), sink_->room_bytes(), 0};
     *hint = ZSTD_decompressStream(decoder_.get(), &out, in);
     if (ZSTD_isError(*hint)) {
       const std::string why = ZSTD_getErrorName(*hint);
       return InvalidArgument(in_->path() + " is damaged: " + why +
                              (sink_->written() > 0 ? " after " + std::to_string(sink_->written()) + " bytes" : ""));
     }
-    return sink_->Write(output_.data(), out.pos);
+    return sink_->Commit(out.pos);
   }
 
   const File* const in_;
   DatabaseSink* const sink_;
   const std::unique_ptr<ZSTD_DCtx, DecoderFree> decoder_;
   std::vector<char> input_;
-  std::vector<char> output_;
 };
 
 /// Compresses bytes into one frame with a checksum, and with its size if that is known.
@@ -212,6 +217,7 @@ Status ExtractDatabase(const std::string& path, const std::string& out_path, con
   VELLUM_ASSIGN_OR_RETURN(const File out, File::Create(out_path, O_EXCL));
   DatabaseSink sink(&out, path, compressed, limits);
   VELLUM_TRY(FrameReader(&in, &sink, limits.window_log_max).ReadAll());
+  VELLUM_TRY(sink.Finish());
   if (sink.written() == 0) return InvalidArgument(path + " holds no database: its content is empty");
   if (sink.written() < kSqliteMagic.size()) return InvalidArgument(path + " does not hold a SQLite database");
   return {};

@@ -88,6 +88,9 @@ std::uint64_t Incoming::Hash(const RecordView& record) const {
   return hash;
 }
 
+/// Of other bits of the hash than its slot.
+std::size_t Incoming::Bit(std::uint64_t hash) const { return (hash >> 32) & (8 * maybe_.size() - 1); }
+
 Status Incoming::EndFiles() {
   // Drawn, so that nobody can choose ids that share a slot. What is found does not depend on it.
   std::random_device random;
@@ -95,11 +98,13 @@ Status Incoming::EndFiles() {
   std::size_t slots = 16;
   while (slots < 2 * records_.size()) slots *= 2;
   slots_.assign(slots, {});
+  maybe_.assign(slots, 0);
   for (const auto& [key, value] : records_) {
     VELLUM_TRY(stored_.Assign(key, value));
     const RecordView record = stored_.view();
     found_.push_back({&key, &value, record.type, false});
     const std::uint64_t hash = Hash(record);
+    maybe_[Bit(hash) / 8] |= static_cast<std::uint8_t>(1u << Bit(hash) % 8);
     std::size_t at = hash & (slots - 1);
     while (slots_[at].record != 0) at = (at + 1) & (slots - 1);
     slots_[at] = {hash, static_cast<std::uint32_t>(found_.size())};
@@ -109,6 +114,7 @@ Status Incoming::EndFiles() {
 
 Incoming::Record* Incoming::Find(const RecordView& record) {
   const std::uint64_t hash = Hash(record);
+  if ((maybe_[Bit(hash) / 8] >> Bit(hash) % 8 & 1) == 0) return nullptr;
   for (std::size_t at = hash & (slots_.size() - 1); slots_[at].record != 0; at = (at + 1) & (slots_.size() - 1)) {
     if (slots_[at].hash != hash) continue;
     Record& found = found_[slots_[at].record - 1];

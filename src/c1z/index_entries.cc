@@ -183,7 +183,7 @@ Status IndexEntries::AddKeys(const Rows& rows) {
       for (const std::size_t column : index.columns) {
         AppendKeyValue(&key, column == row_id_column ? PageValue::Integer(row.row_id) : values[column]);
       }
-      AppendBe64(&key, static_cast<std::uint64_t>(row.row_id));
+      AppendBe64(&key, static_cast<std::uint64_t>(row.row_id) ^ kSign);
       VELLUM_TRY(indexes_[i]->sorter.Add(key));
     }
   }
@@ -224,7 +224,7 @@ class IndexEntries::Producer {
         return DataLoss("a sorted key of an index is not one that was added");
       record_.Clear();
       for (const PageValue& value : values_) record_.Add(value);
-      record_.Add(PageValue::Integer(static_cast<std::int64_t>(*row.ReadBe64())));
+      record_.Add(PageValue::Integer(static_cast<std::int64_t>(*row.ReadBe64() ^ kSign)));
       piece->bytes.append(record_.Finish());
       piece->ends.push_back(piece->bytes.size());
     }

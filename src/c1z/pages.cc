@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <optional>
 
 namespace vellum::c1z {
 namespace {
@@ -25,24 +24,30 @@ std::uint32_t Be16(const std::uint8_t* at) { return static_cast<std::uint32_t>(a
 std::uint32_t Be32(const std::uint8_t* at) { return Be16(at) << 16 | Be16(at + 2); }
 
 /// SQLite's variable-length integers: big-endian groups of seven bits, the ninth byte whole.
-std::optional<std::uint64_t> TakeVarint(const std::uint8_t** at, const std::uint8_t* end) {
-  std::uint64_t value = 0;
-  if (*at != end && **at < 0x80) return *(*at)++;  // most
+bool TakeLongVarint(const std::uint8_t** at, const std::uint8_t* end, std::uint64_t* value) {
+  *value = 0;
   for (int i = 0; i < 9; ++i) {
-    if (*at == end) return std::nullopt;
+    if (*at == end) return false;
     const std::uint8_t byte = *(*at)++;
-    if (i == 8) return value << 8 | byte;
-    value = value << 7 | (byte & 0x7F);
-    if (byte < 0x80) return value;
+    *value = i == 8 ? *value << 8 | byte : *value << 7 | (byte & 0x7F);
+    if (byte < 0x80) return true;
   }
-  return std::nullopt;
+  return true;
 }
 
-/// How many bytes of a value follow the header of a record, by its serial type. nullopt: reserved.
-std::optional<std::uint64_t> ValueBytes(std::uint64_t serial) {
+inline bool TakeVarint(const std::uint8_t** at, const std::uint8_t* end, std::uint64_t* value) {
+  if (*at == end || **at >= 0x80) return TakeLongVarint(at, end, value);
+  *value = *(*at)++;
+  return true;
+}
+
+constexpr std::uint64_t kReserved = UINT64_MAX;
+
+/// How many bytes of a value follow the header of a record, by its serial type.
+std::uint64_t ValueBytes(std::uint64_t serial) {
   static constexpr std::uint8_t kBytes[] = {0, 1, 2, 3, 4, 6, 8, 8, 0, 0};
   if (serial >= 12) return (serial - 12) / 2;
-  return serial < 10 ? std::optional<std::uint64_t>(kBytes[serial]) : std::nullopt;
+  return serial < 10 ? kBytes[serial] : kReserved;
 }
 
 PageValue ToValue(std::uint64_t serial, std::string_view bytes) {
@@ -66,17 +71,18 @@ bool ParseRecord(std::string_view record, std::vector<PageValue>* values) {
   const auto* at = reinterpret_cast<const std::uint8_t*>(record.data());
   const std::uint8_t* const begin = at;
   values->clear();
-  const auto header_bytes = TakeVarint(&at, begin + record.size());
-  if (!header_bytes || *header_bytes > record.size()) return false;
-  const std::uint8_t* const header_end = begin + *header_bytes;
-  std::uint64_t value_at = *header_bytes;
+  std::uint64_t header_bytes = 0;
+  if (!TakeVarint(&at, begin + record.size(), &header_bytes) || header_bytes > record.size()) return false;
+  const std::uint8_t* const header_end = begin + header_bytes;
+  std::uint64_t value_at = header_bytes;
   while (at < header_end) {
-    const auto serial = TakeVarint(&at, header_end);
-    const auto value_bytes = serial ? ValueBytes(*serial) : std::nullopt;
-    if (!value_bytes || *value_bytes > record.size() - value_at) return false;
+    std::uint64_t serial = 0;
+    if (!TakeVarint(&at, header_end, &serial)) return false;
+    const std::uint64_t value_bytes = ValueBytes(serial);
+    if (value_bytes > record.size() - value_at) return false;
     values->push_back(
-        ToValue(*serial, record.substr(static_cast<std::size_t>(value_at), static_cast<std::size_t>(*value_bytes))));
-    value_at += *value_bytes;
+        ToValue(serial, {record.data() + value_at, static_cast<std::size_t>(value_bytes)}));
+    value_at += value_bytes;
   }
   return true;
 }
@@ -181,19 +187,20 @@ Status DatabasePages::Impl::WalkCell(std::uint32_t page, std::uint32_t offset, T
     VELLUM_TRY(WalkPage(Be32(at), tree, depth + 1, visit));
     at += 4;
     if (tree == Tree::kTable) {
-      if (!TakeVarint(&at, page_end)) return unfit();  // the row id that divides the children
+      std::uint64_t divider = 0;  // the row id between the children
+      if (!TakeVarint(&at, page_end, &divider)) return unfit();
       *end = static_cast<std::uint32_t>(at - begin);
       return {};
     }
   }
-  const auto payload_bytes = TakeVarint(&at, page_end);
-  std::optional<std::uint64_t> row_id = 0;
-  if (tree == Tree::kTable) row_id = TakeVarint(&at, page_end);
-  if (!payload_bytes || !row_id) return unfit();
-  VELLUM_ASSIGN_OR_RETURN(const Payload taken, TakePayload(page, at, *payload_bytes, tree == Tree::kTable));
+  std::uint64_t payload_bytes = 0;
+  std::uint64_t row_id = 0;
+  if (!TakeVarint(&at, page_end, &payload_bytes)) return unfit();
+  if (tree == Tree::kTable && !TakeVarint(&at, page_end, &row_id)) return unfit();
+  VELLUM_ASSIGN_OR_RETURN(const Payload taken, TakePayload(page, at, payload_bytes, tree == Tree::kTable));
   *end = static_cast<std::uint32_t>(at - begin) + taken.in_cell;
   *end = std::max(*end, offset + 4);  // no cell is smaller
-  record.row_id = static_cast<std::int64_t>(*row_id);
+  record.row_id = static_cast<std::int64_t>(row_id);
   record.bytes = taken.view;
   if (!ParseRecord(taken.view, &record.values)) return Damaged(page, "has a record whose values do not fit");
   return visit(record);

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "c1z/schema_page.h"
 #include "c1z/sqlite.h"
+#include "c1z/tree_pipe.h"
 #include "c1z/v1_insert.h"
 #include "c1z/v1_rows.h"
 #include "c1z/v1_writer.h"
@@ -124,6 +125,7 @@ struct Rewriter::Impl {
         incoming(*records),
         options(std::move(chosen)),
         stream(std::move(sink), {.page_bytes = pages->page_bytes(), .lock_byte = PageStream::Options().lock_byte}),
+        trees(&stream),
         added(&entry_schema, {.beside = options.beside}),
         gone(&entry_schema, {.beside = options.beside}),
         stamps(options.write_zone) {}
@@ -133,12 +135,10 @@ struct Rewriter::Impl {
     Table(Impl* all, std::size_t n)
         : number(n),
           schema(all->schema.tables[n]),
-          check(&all->schema.tables[n], all->options.from),
-          tree(&all->stream, TreeWriter::Kind::kTable) {}
+          check(&all->schema.tables[n], all->options.from) {}
     const std::size_t number;
     const PlainTable& schema;
     PlainCheck check;
-    TreeWriter tree;
     OwnedValues fresh;  ///< What a new row has.
   };
 
@@ -151,7 +151,7 @@ struct Rewriter::Impl {
   void Fill(const Table& table, const RecordView& record, Values* row);
   Status WriteRun(sync::SyncRun run);
   Status WriteIndex(PlainTable* table, PlainIndex* index, std::size_t number);
-  std::string_view Relabelled(const PageRecord& record, std::size_t sync_column);
+  Status Keep(const PageRecord& record, std::optional<std::size_t> sync_column);
   Status CheckDistinct() const;
   Status CheckCancelled() const {
     const bool cancelled = options.work != nullptr && options.work->cancel != nullptr && options.work->cancel->load();
@@ -165,6 +165,7 @@ struct Rewriter::Impl {
   Incoming& incoming;
   const Options options;
   PageStream stream;
+  TreePipe trees;
   IndexEntries added;
   IndexEntries gone;
   StampTexts stamps;
@@ -172,18 +173,16 @@ struct Rewriter::Impl {
   std::vector<std::uint32_t> table_roots;
   std::vector<std::uint32_t> index_roots;  ///< In the order of `entry_schema`.
   RecordBytes record_bytes;
-  std::string relabelled;
   // Of the row that is being made.
   Values row;
   std::string external_id;
 };
 
 /// The record as it is stored, with the other sync's id.
-std::string_view Rewriter::Impl::Relabelled(const PageRecord& record, std::size_t sync_column) {
-  const std::string_view id = record.values[sync_column].bytes;
-  relabelled.assign(record.bytes);
-  relabelled.replace(static_cast<std::size_t>(id.data() - record.bytes.data()), id.size(), options.to);
-  return relabelled;
+Status Rewriter::Impl::Keep(const PageRecord& record, std::optional<std::size_t> sync_column) {
+  if (!sync_column) return trees.Add(record.row_id, record.bytes);
+  const std::string_view id = record.values[*sync_column].bytes;
+  return trees.Add(record.row_id, record.bytes, static_cast<std::size_t>(id.data() - record.bytes.data()), options.to);
 }
 
 Status Rewriter::Impl::Put(Table* table, std::int64_t row_id, const Values& values) {
@@ -191,7 +190,7 @@ Status Rewriter::Impl::Put(Table* table, std::int64_t row_id, const Values& valu
   for (std::size_t i = 0; i < values.size(); ++i) {
     record_bytes.Add(static_cast<int>(i) == table->schema.row_id_column ? PageValue() : values[i]);
   }
-  VELLUM_TRY(table->tree.AddRow(row_id, record_bytes.Finish()));
+  VELLUM_TRY(trees.Add(row_id, record_bytes.Finish()));
   return added.Add(table->number, row_id, values);
 }
 
@@ -248,8 +247,7 @@ Status Rewriter::Impl::WriteRow(Table* table, const PageRecord& old, const Recor
       return Replace(table, old, stored.view());
     }
   }
-  const auto sync_column = static_cast<std::size_t>(table->check.at(PlainCheck::kSyncId));
-  return table->tree.AddRow(old.row_id, Relabelled(old, sync_column));
+  return Keep(old, static_cast<std::size_t>(table->check.at(PlainCheck::kSyncId)));
 }
 
 /// The records that the base has none of, behind its rows.
@@ -273,12 +271,13 @@ Status Rewriter::Impl::WriteRecords(std::size_t number) {
   Table table(this, number);
   VELLUM_ASSIGN_OR_RETURN(table.fresh, NewRow(table.schema));
   RecordView record;
+  trees.Begin(TreeWriter::Kind::kTable);
   VELLUM_TRY(pages->Walk(table.schema.root, DatabasePages::Tree::kTable, [&](const PageRecord& row_of_base) -> Status {
     VELLUM_TRY(table.check.CheckRow(row_of_base, &record));
     return WriteRow(&table, row_of_base, record);
   }));
   VELLUM_TRY(AddNew(&table));
-  VELLUM_ASSIGN_OR_RETURN(table_roots[number], table.tree.Finish());
+  VELLUM_ASSIGN_OR_RETURN(table_roots[number], trees.Finish());
   return {};
 }
 
@@ -296,11 +295,12 @@ Status Rewriter::Impl::WriteRun(sync::SyncRun run) {
   for (std::size_t number = 0; number < schema.tables.size(); ++number) {
     if (schema.tables[number].type) continue;
     Table table(this, number);
+    trees.Begin(TreeWriter::Kind::kTable);
     if (table.schema.name == kRunsTable) {
       VELLUM_ASSIGN_OR_RETURN(const OwnedValues values, NewRun(table.schema, run, options.write_zone, stats));
       VELLUM_TRY(Put(&table, 1, values.values));
     }
-    VELLUM_ASSIGN_OR_RETURN(table_roots[number], table.tree.Finish());
+    VELLUM_ASSIGN_OR_RETURN(table_roots[number], trees.Finish());
   }
   return {};
 }
@@ -313,7 +313,7 @@ Status Rewriter::Impl::WriteIndex(PlainTable* table, PlainIndex* index, std::siz
   VELLUM_TRY(goes.Fill(&gone, number));
   const auto twice = [index] { return NotPlain(index->name + " would have one entry twice"); };
   if (index->unique && comes.repeats()) return twice();
-  TreeWriter tree(&stream, TreeWriter::Kind::kIndex);
+  trees.Begin(TreeWriter::Kind::kIndex);
   PlainIndexCheck check(*table, index, options.from);
   const bool stays = table->type.has_value();
   const std::size_t ids = index->columns.size() - 1;  // all but the row id
@@ -332,16 +332,16 @@ Status Rewriter::Impl::WriteIndex(PlainTable* table, PlainIndex* index, std::siz
       const int order = CompareEntries(comes.values(), entry, &same);
       if (index->unique && same >= ids) return twice();
       if (order >= 0) break;
-      VELLUM_TRY(tree.AddEntry(comes.record()));
+      VELLUM_TRY(trees.Add(0, comes.record()));
       comes.Next();
     }
-    return tree.AddEntry(check.sync_column() ? Relabelled(of_base, *check.sync_column()) : of_base.bytes);
+    return Keep(of_base, check.sync_column());
   };
   VELLUM_TRY(pages->Walk(index->root, DatabasePages::Tree::kIndex, write));
   VELLUM_TRY(check.Finish());
   if (!goes.done()) return NotPlain(index->name + " lacks an entry");
-  for (; !comes.done(); comes.Next()) VELLUM_TRY(tree.AddEntry(comes.record()));
-  VELLUM_ASSIGN_OR_RETURN(index_roots[number], tree.Finish());
+  for (; !comes.done(); comes.Next()) VELLUM_TRY(trees.Add(0, comes.record()));
+  VELLUM_ASSIGN_OR_RETURN(index_roots[number], trees.Finish());
   return {};
 }
 

@@ -22,28 +22,30 @@ bool IsBlank(std::string_view text) {
 /// One field of an encoded message after the other.
 class Fields {
  public:
-  explicit Fields(std::string_view message) : reader_(message) {}
+  explicit Fields(std::string_view message) : rest_(message) {}
 
   /// False at the end, and for bytes that are no field: then ok() is false.
   bool Next() {
-    if (reader_.empty()) return false;
-    const std::string_view before = reader_.rest();
-    const auto tag = reader_.ReadVarint();
-    ok_ = tag && *tag >> 3 != 0 && *tag >> 3 <= kNumberMax;
+    if (rest_.empty()) return false;
+    const std::string_view before = rest_;
+    std::uint64_t tag = 0;
+    ok_ = Take(&tag) && tag >> 3 != 0 && tag >> 3 <= kNumberMax;
     if (!ok_) return false;
-    number_ = *tag >> 3;
+    number_ = tag >> 3;
     bytes_.reset();
-    switch (*tag & 7) {
-      case 0: ok_ = reader_.ReadVarint().has_value(); break;
-      case 1: ok_ = reader_.ReadBytes(8).has_value(); break;
+    std::uint64_t size = 0;
+    switch (tag & 7) {
+      case 0: ok_ = Take(&size); break;
+      case 1: ok_ = Skip(8); break;
       case 2:
-        bytes_ = reader_.ReadLengthPrefixed();
-        ok_ = bytes_.has_value();
+        ok_ = Take(&size);
+        if (ok_ && size <= rest_.size()) bytes_ = rest_.substr(0, static_cast<std::size_t>(size));
+        ok_ = ok_ && Skip(size);
         break;
-      case 5: ok_ = reader_.ReadBytes(4).has_value(); break;
+      case 5: ok_ = Skip(4); break;
       default: ok_ = false;
     }
-    whole_ = before.substr(0, before.size() - reader_.rest().size());
+    whole_ = before.substr(0, before.size() - rest_.size());
     return ok_;
   }
   bool ok() const { return ok_; }
@@ -53,7 +55,26 @@ class Fields {
 
  private:
   static constexpr std::uint64_t kNumberMax = (1u << 29) - 1;
-  ByteReader reader_;
+
+  bool Take(std::uint64_t* varint) {
+    if (!rest_.empty() && static_cast<std::uint8_t>(rest_.front()) < 0x80) {  // nearly all
+      *varint = static_cast<std::uint8_t>(rest_.front());
+      rest_.remove_prefix(1);
+      return true;
+    }
+    ByteReader reader(rest_);
+    const auto taken = reader.ReadVarint();
+    rest_ = reader.rest();
+    *varint = taken.value_or(0);
+    return taken.has_value();
+  }
+  bool Skip(std::uint64_t bytes) {
+    if (bytes > rest_.size()) return false;
+    rest_.remove_prefix(static_cast<std::size_t>(bytes));
+    return true;
+  }
+
+  std::string_view rest_;
   std::uint64_t number_ = 0;
   std::optional<std::string_view> bytes_;
   std::string_view whole_;

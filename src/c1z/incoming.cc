@@ -27,8 +27,7 @@ std::array<std::string_view, 5> Identity(const RecordView& record) {
     case RecordType::kResource: return {record.type_id, record.id};
     case RecordType::kEntitlement: return {record.type_id, record.resource_id, record.id};
     case RecordType::kGrant:
-      return {record.type_id, record.resource_id, record.entitlement_id, record.principal_type_id,
-              record.principal_id};
+      return {record.type_id, record.resource_id, record.entitlement_id, record.principal_type_id, record.principal_id};
   }
   return {};
 }

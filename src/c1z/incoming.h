@@ -50,7 +50,8 @@ class Incoming {
   std::map<std::string, std::string> records_;
   std::vector<Record> found_;
   std::vector<Slot> slots_;  ///< By hash, at least half of them empty.
-  std::vector<std::uint8_t> maybe_;  ///< Bits, by hash: one that is 0 has no slot. Small enough for a processor's cache.
+  std::vector<std::uint8_t>
+      maybe_;  ///< Bits, by hash: one that is 0 has no slot. Small enough for a processor's cache.
   std::uint64_t seed_ = 0;
   sync::StoredRecord stored_;
   std::vector<sync::SyncRun> runs_;

@@ -80,8 +80,7 @@ bool ParseRecord(std::string_view record, std::vector<PageValue>* values) {
     if (!TakeVarint(&at, header_end, &serial)) return false;
     const std::uint64_t value_bytes = ValueBytes(serial);
     if (value_bytes > record.size() - value_at) return false;
-    values->push_back(
-        ToValue(serial, {record.data() + value_at, static_cast<std::size_t>(value_bytes)}));
+    values->push_back(ToValue(serial, {record.data() + value_at, static_cast<std::size_t>(value_bytes)}));
     value_at += value_bytes;
   }
   return true;

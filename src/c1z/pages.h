@@ -24,8 +24,8 @@ struct PageRecord {
 /// The values of a record that is in one piece: views into it. False if they do not fit into it.
 bool ParseRecord(std::string_view record, std::vector<PageValue>* values);
 
-/// The file, which must not change meanwhile. Everything in it is hostile: what does not fit is kInvalidArgument with the
-/// page's number, never a crash. It is mapped, a part of it at a time. Not thread-safe.
+/// The file, which must not change meanwhile. Everything in it is hostile: what does not fit is kInvalidArgument with
+/// the page's number, never a crash. It is mapped, a part of it at a time. Not thread-safe.
 class DatabasePages {
  public:
   /// kInvalidArgument also for databases that are not UTF-8 or that vacuum themselves.

@@ -17,19 +17,19 @@ using sync::RecordType;
 using sync::RecordView;
 
 constexpr std::array<const char*, PlainCheck::kColumns> kColumnNames = {"sync_id",
-                                                            "data",
-                                                            "discovered_at",
-                                                            "external_id",
-                                                            "resource_type_id",
-                                                            "resource_id",
-                                                            "entitlement_id",
-                                                            "principal_resource_type_id",
-                                                            "principal_resource_id",
-                                                            "expansion",
-                                                            "needs_expansion",
-                                                            "content_type",
-"parent_resource_type_id",
-"parent_resource_id"};
+                                                                        "data",
+                                                                        "discovered_at",
+                                                                        "external_id",
+                                                                        "resource_type_id",
+                                                                        "resource_id",
+                                                                        "entitlement_id",
+                                                                        "principal_resource_type_id",
+                                                                        "principal_resource_id",
+                                                                        "expansion",
+                                                                        "needs_expansion",
+                                                                        "content_type",
+                                                                        "parent_resource_type_id",
+                                                                        "parent_resource_id"};
 
 /// Of the values of one entry, in order.
 class EntryHash {
@@ -72,15 +72,16 @@ PlainCheck::PlainCheck(PlainTable* table, std::string from) : table_(*table), fr
   for (std::size_t i = 0; i < kColumns; ++i) columns_[i] = table_.Column(kColumnNames[i]);
 }
 
-const PageValue& PlainCheck::Named(const PageRecord& row, Column column) const { return ValueOf(row, columns_[column]); }
+const PageValue& PlainCheck::Named(const PageRecord& row, Column column) const {
+  return ValueOf(row, columns_[column]);
+}
 
 Status PlainCheck::CheckRow(const PageRecord& row, RecordView* record) {
   if (last_row_ && row.row_id <= *last_row_) return NotPlain("the rows of " + table_.name + " are out of order");
   last_row_ = row.row_id;
   if (row.values.size() != table_.columns.size()) return NotPlain(table_.name + " has rows of an older schema");
   const PageValue& sync_id = Named(row, kSyncId);
-  if (sync_id.kind != Kind::kText || sync_id.bytes != from_)
-    return NotPlain(table_.name + " has rows of another sync");
+  if (sync_id.kind != Kind::kText || sync_id.bytes != from_) return NotPlain(table_.name + " has rows of another sync");
   PageValue row_id = PageValue::Integer(row.row_id);
   for (PlainIndex& index : table_.indexes) {
     if (index.condition == PlainIndex::Condition::kHasExpansion && Named(row, kExpansion).kind == Kind::kNull) continue;
@@ -105,8 +106,7 @@ Status PlainCheck::CheckRecord(const PageRecord& row, RecordView* into) const {
     *text = value.bytes;
     return value.kind == Kind::kText;
   };
-  if (!take(kExternalId, &record.id) || Named(row, kStamp).kind != Kind::kText)
-    return Odd("no text where it belongs");
+  if (!take(kExternalId, &record.id) || Named(row, kStamp).kind != Kind::kText) return Odd("no text where it belongs");
   const auto message = ReadMessageIdentity(*table_.type, record.data);
   if (!message) return Odd("a message that is not protobuf");
   switch (*table_.type) {
@@ -124,8 +124,7 @@ Status PlainCheck::CheckRecord(const PageRecord& row, RecordView* into) const {
       break;
     }
     case RecordType::kEntitlement:
-      if (!take(kResourceTypeId, &record.type_id) || !take(kResourceId, &record.resource_id))
-        return Odd("no resource");
+      if (!take(kResourceTypeId, &record.type_id) || !take(kResourceId, &record.resource_id)) return Odd("no resource");
       if (!message->type_id.empty() && !message->resource_id.empty() &&
           (message->type_id != record.type_id || message->resource_id != record.resource_id)) {
         return Odd("a message that names another resource");

@@ -134,8 +134,8 @@ class SchemaReader {
   }
 
   Status AddIndex(const FoundIndex& found) {
-    const auto table =
-        std::find_if(schema_.tables.begin(), schema_.tables.end(), [&](const PlainTable& each) { return each.name == found.table; });
+    const auto table = std::find_if(schema_.tables.begin(), schema_.tables.end(),
+                                    [&](const PlainTable& each) { return each.name == found.table; });
     const std::string name = "index " + Printable(found.name);
     const bool plain_name = std::all_of(found.name.begin(), found.name.end(),
                                         [](unsigned char c) { return std::isalnum(c) != 0 || c == '_'; });
@@ -158,7 +158,8 @@ class SchemaReader {
         return NotPlain(name + " has a condition of its own");
       }
     }
-    if (listed.partial != (index.condition != PlainIndex::Condition::kNone)) return NotPlain(name + " is not as it says");
+    if (listed.partial != (index.condition != PlainIndex::Condition::kNone))
+      return NotPlain(name + " is not as it says");
     VELLUM_ASSIGN_OR_RETURN(Statement info, database_->Prepare("PRAGMA index_xinfo(" + found.name + ")"));
     for (;;) {
       VELLUM_ASSIGN_OR_RETURN(const bool row, info.Step());
@@ -180,8 +181,8 @@ class SchemaReader {
 
   Status CheckComplete() const {
     for (const TableSpec& spec : RecordTables()) {
-      const auto table =
-          std::find_if(schema_.tables.begin(), schema_.tables.end(), [&](const PlainTable& each) { return each.name == spec.name; });
+      const auto table = std::find_if(schema_.tables.begin(), schema_.tables.end(),
+                                      [&](const PlainTable& each) { return each.name == spec.name; });
       if (table == schema_.tables.end()) return NotPlain(std::string("it lacks the table ") + spec.name);
       if (table->IndexOn({"external_id", "sync_id"}, true) == nullptr) {
         return NotPlain(std::string(spec.name) + " lacks its unique index");

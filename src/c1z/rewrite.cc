@@ -133,9 +133,7 @@ struct Rewriter::Impl {
   /// Writing one table.
   struct Table {
     Table(Impl* all, std::size_t n)
-        : number(n),
-          schema(all->schema.tables[n]),
-          check(&all->schema.tables[n], all->options.from) {}
+        : number(n), schema(all->schema.tables[n]), check(&all->schema.tables[n], all->options.from) {}
     const std::size_t number;
     const PlainTable& schema;
     PlainCheck check;
@@ -257,7 +255,8 @@ Status Rewriter::Impl::AddNew(Table* table) {
   for (const Incoming::Record& record : incoming.records()) {
     if (record.type != *table->schema.type || record.met) continue;
     VELLUM_TRY(CheckCancelled());
-    if (row_id == std::numeric_limits<std::int64_t>::max()) return NotPlain(table->schema.name + " has the last row id");
+    if (row_id == std::numeric_limits<std::int64_t>::max())
+      return NotPlain(table->schema.name + " has the last row id");
     VELLUM_TRY(stored.Assign(*record.key, *record.value));
     row = table->fresh.values;
     Fill(*table, stored.view(), &row);
@@ -373,7 +372,8 @@ Result<std::unique_ptr<Rewriter>> Rewriter::Open(const std::string& database, In
     VELLUM_ASSIGN_OR_RETURN(schema, PlainSchema::Read(&connection));
   }
   VELLUM_ASSIGN_OR_RETURN(auto pages, DatabasePages::Open(database));
-  auto impl = std::make_unique<Impl>(std::move(schema), std::move(pages), incoming, std::move(sink), std::move(options));
+  auto impl =
+      std::make_unique<Impl>(std::move(schema), std::move(pages), incoming, std::move(sink), std::move(options));
   impl->database = database;
   return std::unique_ptr<Rewriter>(new Rewriter(std::move(impl)));
 }

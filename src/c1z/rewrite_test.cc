@@ -44,18 +44,20 @@ class Rewriting : public testing::Test {
       const std::string id = "group:" + group + ":member:user:" + user;
       const std::string expansion = i % 5 == 0 ? "x'0a0178', " + std::to_string(i % 10 == 0 ? 1 : 0) : "NULL, 0";
       // Their ids skip some, and a few are below 0.
-      database.Run("INSERT INTO v1_grants (id, resource_type_id, resource_id, entitlement_id, "
-                   "principal_resource_type_id, principal_resource_id, external_id, expansion, needs_expansion, data, "
-                   "sync_id, discovered_at) VALUES (" +
-                   std::to_string((i * 37) % 1009 + i / 1009 * 2000 - 20) + ", 'group', '" + group + "', 'group:" +
-                   group + ":member', 'user', '" + user + "', '" + id + "', " + expansion + ", " + Message(i, message_bytes) +
-                   sync + std::to_string(i % 10) + "')");
+      database.Run(
+          "INSERT INTO v1_grants (id, resource_type_id, resource_id, entitlement_id, "
+          "principal_resource_type_id, principal_resource_id, external_id, expansion, needs_expansion, data, "
+          "sync_id, discovered_at) VALUES (" +
+          std::to_string((i * 37) % 1009 + i / 1009 * 2000 - 20) + ", 'group', '" + group + "', 'group:" + group +
+          ":member', 'user', '" + user + "', '" + id + "', " + expansion + ", " + Message(i, message_bytes) + sync +
+          std::to_string(i % 10) + "')");
     }
     for (int i = 0; i < 40; ++i) {
       const std::string user = "u" + std::to_string(i);
-      database.Run("INSERT INTO v1_resources (resource_type_id, external_id, parent_resource_type_id, "
-                   "parent_resource_id, data, sync_id, discovered_at) VALUES ('user', 'user:" +
-                   user + "', " + (i % 2 == 0 ? "'org', 'o'" : "NULL, NULL") + ", x''" + sync + "5')");
+      database.Run(
+          "INSERT INTO v1_resources (resource_type_id, external_id, parent_resource_type_id, "
+          "parent_resource_id, data, sync_id, discovered_at) VALUES ('user', 'user:" +
+          user + "', " + (i % 2 == 0 ? "'org', 'o'" : "NULL, NULL") + ", x''" + sync + "5')");
     }
     database.Run("DELETE FROM v1_grants WHERE id % 11 = 0");  // leaves free pages and free space
     database.Run("COMMIT");
@@ -183,8 +185,9 @@ class Rewriting : public testing::Test {
     const bool grant = record.type == RecordType::kGrant;
     const std::string table = grant ? "v1_grants" : "v1_resources";
     const std::string external_id = V1ExternalId(record);
-    Statement find = *database->Prepare("SELECT _rowid_, discovered_at FROM " + table + " WHERE " +
-                                        (grant ? "entitlement_id = ? AND principal_resource_id = ?" : "external_id = ?"));
+    Statement find =
+        *database->Prepare("SELECT _rowid_, discovered_at FROM " + table + " WHERE " +
+                           (grant ? "entitlement_id = ? AND principal_resource_id = ?" : "external_id = ?"));
     find.Bind(1, grant ? record.entitlement_id : std::string_view(external_id));
     if (grant) find.Bind(2, record.principal_id);
     const bool there = *find.Step();
@@ -223,11 +226,11 @@ class Rewriting : public testing::Test {
   static TestSqlite::Table Everything(const std::string& path) {
     TestSqlite database(path);
     TestSqlite::Table all = database.Rows("PRAGMA integrity_check");
-    for (const char* query : {"PRAGMA user_version", "PRAGMA application_id", "PRAGMA page_size",
-                              "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY _rowid_",
-                              "SELECT _rowid_, * FROM v1_grants ORDER BY _rowid_",
-                              "SELECT _rowid_, * FROM v1_resources ORDER BY _rowid_",
-                              "SELECT _rowid_, * FROM v1_sync_runs", "SELECT * FROM v1_connector_sessions"}) {
+    for (const char* query :
+         {"PRAGMA user_version", "PRAGMA application_id", "PRAGMA page_size",
+          "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY _rowid_",
+          "SELECT _rowid_, * FROM v1_grants ORDER BY _rowid_", "SELECT _rowid_, * FROM v1_resources ORDER BY _rowid_",
+          "SELECT _rowid_, * FROM v1_sync_runs", "SELECT * FROM v1_connector_sessions"}) {
       for (auto& row : database.Rows(query)) all.push_back(std::move(row));
     }
     return all;
@@ -250,8 +253,8 @@ TEST_F(Rewriting, MakesWhatSqliteWouldMake) {
     int grants;
     std::size_t message_bytes;
     const char* more;
-  } cases[] = {{4096, 300, 200, ""}, {512, 400, 60, ""},       {1024, 300, 9'000, ""},  {4096, 3'000, 1'000, ""},
-               {4096, 300, 200, kMore}, {65536, 200, 300, kMore}, {4096, 0, 0, ""}, {32768, 1, 10, ""}};
+  } cases[] = {{4096, 300, 200, ""},    {512, 400, 60, ""},       {1024, 300, 9'000, ""}, {4096, 3'000, 1'000, ""},
+               {4096, 300, 200, kMore}, {65536, 200, 300, kMore}, {4096, 0, 0, ""},       {32768, 1, 10, ""}};
   for (const auto& each : cases) {
     SCOPED_TRACE(std::to_string(each.page_bytes) + ", " + std::to_string(each.grants) + each.more);
     MakeBase(each.page_bytes, each.grants, each.message_bytes, each.more);
@@ -280,7 +283,8 @@ TEST_F(Rewriting, WhatWouldNotFitGoesTheOtherWay) {
       {"UPDATE v1_grants SET id = 9223372036854775807 WHERE id = 17", "last row id"},
       {"UPDATE v1_grants SET external_id = 'group:g0:member:user:u21:renamed' WHERE id = 821", "one entry twice"},
       {"UPDATE v1_grants SET principal_resource_id = 'u100', entitlement_id = 'group:g2:member', resource_id = 'g2' "
-       "WHERE id = 821", "two grants are one"},
+       "WHERE id = 821",
+       "two grants are one"},
   };
   for (const auto& [change, why] : cases) {
     SCOPED_TRACE(change);

@@ -21,7 +21,7 @@ void FillHeader(char* head, const PageStream& stream, std::size_t statements, co
   PutBe32(head + 56, 1);                                       // UTF-8
   PutBe32(head + 60, numbers.user_version);
   PutBe32(head + 68, numbers.application_id);
-  PutBe32(head + 92, 1);                                       // the changes at which the number of pages was right
+  PutBe32(head + 92, 1);  // the changes at which the number of pages was right
   PutBe32(head + 96, static_cast<std::uint32_t>(sqlite3_libversion_number()));
 }
 

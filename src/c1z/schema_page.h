@@ -13,7 +13,7 @@ namespace vellum::c1z {
 
 /// A line of sqlite_schema.
 struct SchemaLine {
-  std::string_view type;   ///< "table" or "index".
+  std::string_view type;  ///< "table" or "index".
   std::string_view name;
   std::string_view table;  ///< Its own name, or that of the index's table.
   std::string_view sql;

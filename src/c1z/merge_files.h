@@ -38,9 +38,10 @@ struct MergeFilesReport {
 Result<MergeFilesReport> MergeByStore(sync::Store* store, const std::vector<FileInput>& inputs, const std::string& out,
                                       const MergeFilesOptions& options, const sync::Work& work);
 
-/// The same where the first file is of v1 and much larger than the others: its database is edited where it lies, in a
-/// private copy, and reading the output gives the same. nullopt, with the reason in `why_not`, where that is not
-/// possible or MergeByStore would have to say something; nothing is written then.
+/// The same where the first file is of v1 and much larger than the others: its database is rewritten in one pass, with
+/// what comes in between its rows, and reading the output gives the same. nullopt, with the reason in `why_not`, where
+/// that is not possible or MergeByStore would have to say something; nothing is written then. Uses threads beside the
+/// caller's and `write.threads`; memory does not grow with the first file, but with the others, within limits.
 Result<std::optional<MergeFilesReport>> MergeByEditing(const std::vector<FileInput>& inputs, const std::string& out,
                                                        const MergeFilesOptions& options, const sync::Work& work,
                                                        std::string* why_not);

@@ -9,7 +9,6 @@
 #include <filesystem>
 #include <utility>
 
-#include "c1z/envelope.h"
 #include "storage/files.h"
 
 namespace vellum::c1z {
@@ -63,13 +62,6 @@ Result<std::uint64_t> Publication::Publish() {
   const fs::path parent = fs::path(path_).parent_path();
   VELLUM_TRY(storage::SyncDirectory(nullptr, parent.empty() ? "." : parent.string()));
   return bytes;
-}
-
-Result<std::uint64_t> PublishDatabase(const std::string& database_path, const std::string& path,
-                                      const WriteOptions& options) {
-  VELLUM_ASSIGN_OR_RETURN(Publication publication, Publication::Begin(path, options.if_exists));
-  VELLUM_TRY(WrapDatabase(database_path, publication.temporary(), options.threads));
-  return publication.Publish();
 }
 
 }  // namespace vellum::c1z

@@ -22,7 +22,7 @@ class Sqlite {
   static Result<Sqlite> OpenUntrusted(const std::string& path);
   /// One without a file that goes with its connection: for what a statement of somebody else's would make of a row.
   static Result<Sqlite> OpenInMemory();
-  /// One that is ours alone, for editing in place, journal off. An empty file is one without tables.
+  /// For tests: one that is ours alone, for editing in place, journal off. An empty file is one without tables.
   static Result<Sqlite> OpenForEditing(const std::string& path);
 
   Status Run(const std::string& sql);

@@ -60,10 +60,6 @@ class V1Writer {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Puts a finished database into a .c1z v1 file at `path`, by temporary file, sync and rename. Returns the file's bytes.
-/// kFailedPrecondition if `path` exists and is not to be replaced. Errors leave what was there.
-Result<std::uint64_t> PublishDatabase(const std::string& database_path, const std::string& path, const WriteOptions& options);
-
 /// The id under which v1 tables keep a record: what must be unique within a sync and a table.
 std::string V1ExternalId(const sync::RecordView& record);
 

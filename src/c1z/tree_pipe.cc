@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/aside.h"
 #include "base/check.h"
 
 namespace vellum::c1z {
@@ -42,7 +43,7 @@ Status TreePipe::Add(std::int64_t row_id, std::string_view record, std::size_t a
   std::swap(filling_, written_);
   filling_.bytes.clear();
   filling_.records.clear();
-  writing_ = std::async(std::launch::async, [this] { return Write(written_); });
+  writing_ = DoAside([this] { return Write(written_); });
   return {};
 }
 

@@ -3,6 +3,8 @@
 #include <string_view>
 #include <utility>
 
+#include "base/aside.h"
+
 namespace vellum::c1z {
 namespace {
 
@@ -26,7 +28,7 @@ Status WriteBehind::Commit(std::size_t bytes) {
   VELLUM_TRY(Wait());
   std::swap(filling_, written_);
   filled_ = 0;
-  writing_ = std::async(std::launch::async, [this]() -> Status {
+  writing_ = DoAside([this]() -> Status {
     const std::string_view all(written_.data(), written_.size());
     for (std::size_t at = 0; at < all.size(); at += kCallBytes) VELLUM_TRY(out_.Write(all.substr(at, kCallBytes)));
     return {};

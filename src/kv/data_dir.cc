@@ -99,7 +99,8 @@ Result<std::unique_ptr<DataDir>> DataDir::Open(const std::string& path, bool cre
   }
   if (create_if_missing) {
     VELLUM_TRY(MakeDirectories(path));
-  } else if (!Exists(path + "/FORMAT")) {
+  } else if (::access((path + "/FORMAT").c_str(), F_OK) != 0) {
+    if (errno != ENOENT && errno != ENOTDIR) return SystemError("cannot look into " + path, errno);
     return FailedPrecondition("there is no store in " + path);
   }
   const std::string lock_path = path + "/LOCK";

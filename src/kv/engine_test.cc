@@ -84,6 +84,11 @@ TEST_F(KvEngine, ReadOnlyOpensAndRefusesWrites) {
   engine_.reset();
   options_.data_dir = dir_.path() + "/nothing";
   EXPECT_EQ(Engine::Open(options_).error().code(), Code::kFailedPrecondition);
+  // What cannot be looked at is not what is not there.
+  options_.data_dir = dir_.path() + "/" + std::string(300, 'x');
+  const auto hidden = Engine::Open(options_);
+  ASSERT_FALSE(hidden.ok());
+  EXPECT_NE(hidden.error().message().find("cannot look into"), std::string::npos) << hidden.error().ToString();
 }
 
 TEST_F(KvEngine, GrantsRaiseTheTtlAndAreKnownWhenAnswered) {

@@ -135,7 +135,7 @@ TEST_F(LocalService, MergedSyncIsThereWithItsRecordsOrNotAtAll) {
   WriteSync(service_.get(), "s1", {"alice", "bob"});
   WriteSync(service_.get(), "s2", {"bob", "carol"});
   std::atomic<bool> cancel{false};
-  std::uint64_t looks = 0;
+  std::atomic<std::uint64_t> looks{0};  // progress is told by several threads
   sync::Work work;
   work.cancel = &cancel;
   work.progress = [&](std::uint64_t /*records*/) {
@@ -145,7 +145,7 @@ TEST_F(LocalService, MergedSyncIsThereWithItsRecordsOrNotAtAll) {
   };
   const MergeRequest request{"new", {"s1", "s2"}, {}};
   EXPECT_EQ(service_->Merge(request, work).error().code(), Code::kCancelled);
-  EXPECT_GT(looks, 0u);
+  EXPECT_GT(looks.load(), 0u);
   EXPECT_EQ(service_->DescribeSync("new").error().code(), Code::kNotFound);
   cancel = false;
   work.cancel = nullptr;

@@ -6,6 +6,7 @@
 #include "c1z/schema_page.h"
 
 namespace vellum::c1z {
+
 struct DatabaseWriter::Table {
   explicit Table(PageStream* stream) : tree(stream, TreeWriter::Kind::kTable) {}
 

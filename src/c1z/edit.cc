@@ -6,6 +6,7 @@
 #include "c1z/envelope.h"
 #include "c1z/incoming.h"
 #include "c1z/merge_files.h"
+#include "c1z/plain_schema.h"
 #include "c1z/publish.h"
 #include "c1z/rewrite.h"
 #include "c1z/v1_reader.h"
@@ -64,7 +65,6 @@ class Editing {
     Rewriter::Options rewriting;
     rewriting.from = run_.id;
     rewriting.to = options_.merged_id;
-    rewriting.ties = options_.ties;
     rewriting.read_zone = options_.open.zone;
     rewriting.write_zone = options_.write.zone;
     rewriting.beside = out_;

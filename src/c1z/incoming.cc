@@ -14,7 +14,6 @@ namespace {
 
 using sync::RecordType;
 using sync::RecordView;
-using sync::Stamp;
 
 constexpr std::size_t kRecordsMax = 500'000;
 constexpr std::size_t kBytesMax = 192u << 20;
@@ -75,9 +74,7 @@ void Incoming::Merge(std::map<std::string, std::string> records) {
   for (auto& [key, value] : records) {
     const auto [present, added] = records_.try_emplace(key, std::move(value));
     if (added) continue;
-    const Stamp incoming = sync::ValueStamp(value);
-    const Stamp there = sync::ValueStamp(present->second);
-    if (incoming > there || (incoming == there && ties_ == sync::Ties::kLast)) present->second = std::move(value);
+    if (Wins(sync::ValueStamp(value), sync::ValueStamp(present->second))) present->second = std::move(value);
   }
 }
 

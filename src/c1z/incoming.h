@@ -31,6 +31,10 @@ class Incoming {
   };
   /// After EndFiles: what comes in for the identity of a record, and null for none. Some tens of nanoseconds.
   Record* Find(const sync::RecordView& record);
+  /// Whether what comes takes the place of what is there: it is newer, or as new where the last one wins ties.
+  bool Wins(sync::Stamp comes, sync::Stamp there) const {
+    return comes > there || (comes == there && ties_ == sync::Ties::kLast);
+  }
   /// In the order of their keys.
   const std::vector<Record>& records() const { return found_; }
   const std::vector<sync::SyncRun>& runs() const { return runs_; }

@@ -15,16 +15,6 @@ namespace vellum::c1z {
 
 namespace fs = std::filesystem;
 
-Status CheckTarget(const std::string& path, WriteOptions::IfExists if_exists) {
-  if (path.empty()) return InvalidArgument("the file to write has no name");
-  std::error_code error;
-  const fs::file_status status = fs::status(path, error);
-  if (!fs::exists(status)) return {};
-  // A rename would put a file in a device's place.
-  if (!fs::is_regular_file(status)) return FailedPrecondition(path + " is no ordinary file: it cannot be replaced");
-  return if_exists == WriteOptions::IfExists::kRefuse ? FailedPrecondition(path + " exists already") : Status();
-}
-
 Result<Publication> Publication::Begin(const std::string& path, WriteOptions::IfExists if_exists) {
   VELLUM_TRY(CheckTarget(path, if_exists));
   // A name of its own beside the target, so that the rename is within one file system.

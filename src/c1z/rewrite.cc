@@ -1,10 +1,16 @@
 #include "c1z/rewrite.h"
 
-#include <array>
 #include <limits>
 #include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/check.h"
+#include "c1z/index_entries.h"
+#include "c1z/pages.h"
+#include "c1z/plain_base.h"
+#include "c1z/plain_schema.h"
 #include "c1z/schema_page.h"
 #include "c1z/sqlite.h"
 #include "c1z/tree_pipe.h"
@@ -31,6 +37,14 @@ struct OwnedValues {
   Values values;
 };
 
+/// A table of that name and form, in memory, without rows.
+Result<Sqlite> EmptyCopy(const PlainTable& table) {
+  VELLUM_ASSIGN_OR_RETURN(Sqlite memory, Sqlite::OpenInMemory());
+  VELLUM_ASSIGN_OR_RETURN(Statement create, memory.Prepare(table.sql));
+  VELLUM_TRY(create.Finish());
+  return memory;
+}
+
 /// The only row of a table in memory. Fractions, and long values, are not plain.
 Result<OwnedValues> OnlyRow(Sqlite* database, const PlainTable& table, std::size_t bytes_max) {
   VELLUM_ASSIGN_OR_RETURN(Statement select, database->Prepare("SELECT * FROM " + table.name));
@@ -52,11 +66,7 @@ Result<OwnedValues> OnlyRow(Sqlite* database, const PlainTable& table, std::size
 
 /// What a row of ours would be in the table: with the values that columns which we do not know have by themselves.
 Result<OwnedValues> NewRow(const PlainTable& table) {
-  VELLUM_ASSIGN_OR_RETURN(Sqlite memory, Sqlite::OpenInMemory());
-  {
-    VELLUM_ASSIGN_OR_RETURN(Statement create, memory.Prepare(table.sql));
-    VELLUM_TRY(create.Finish());
-  }
+  VELLUM_ASSIGN_OR_RETURN(Sqlite memory, EmptyCopy(table));
   RecordView record;
   record.type = *table.type;
   VELLUM_ASSIGN_OR_RETURN(Statement insert, PrepareV1Insert(&memory, *table.type));
@@ -65,11 +75,7 @@ Result<OwnedValues> NewRow(const PlainTable& table) {
 }
 
 Result<OwnedValues> NewRun(const PlainTable& table, const sync::SyncRun& run, const Zone& zone, const V1Stats& stats) {
-  VELLUM_ASSIGN_OR_RETURN(Sqlite memory, Sqlite::OpenInMemory());
-  {
-    VELLUM_ASSIGN_OR_RETURN(Statement create, memory.Prepare(table.sql));
-    VELLUM_TRY(create.Finish());
-  }
+  VELLUM_ASSIGN_OR_RETURN(Sqlite memory, EmptyCopy(table));
   VELLUM_TRY(InsertV1Run(&memory, run, zone, stats));
   return OnlyRow(&memory, table, std::numeric_limits<std::size_t>::max());
 }
@@ -118,8 +124,10 @@ class EntryList {
 }  // namespace
 
 struct Rewriter::Impl {
-  Impl(PlainSchema of, std::unique_ptr<DatabasePages> base, Incoming* records, PageStream::Sink sink, Options chosen)
-      : schema(std::move(of)),
+  Impl(std::string path, PlainSchema of, std::unique_ptr<DatabasePages> base, Incoming* records, PageStream::Sink sink,
+       Options chosen)
+      : database(std::move(path)),
+        schema(std::move(of)),
         entry_schema(schema.ForEntries()),
         pages(std::move(base)),
         incoming(*records),
@@ -156,7 +164,7 @@ struct Rewriter::Impl {
     return cancelled ? Cancelled("the merge was cancelled") : Status();
   }
 
-  std::string database;
+  const std::string database;
   PlainSchema schema;
   const DatabaseSchema entry_schema;
   const std::unique_ptr<DatabasePages> pages;
@@ -239,8 +247,7 @@ Status Rewriter::Impl::WriteRow(Table* table, const PageRecord& old, const Recor
     if (found->met) return NotPlain("two rows of " + table->schema.name + " are one record");
     found->met = true;
     const Stamp there = options.read_zone.ToStamp(table->check.Named(old, PlainCheck::kStamp).bytes).value_or(0);
-    const Stamp comes = sync::ValueStamp(*found->value);
-    if (comes > there || (comes == there && options.ties == sync::Ties::kLast)) {
+    if (incoming.Wins(sync::ValueStamp(*found->value), there)) {
       VELLUM_ASSIGN_OR_RETURN(const auto stored, sync::StoredRecord::Parse(*found->key, *found->value));
       return Replace(table, old, stored.view());
     }
@@ -372,9 +379,8 @@ Result<std::unique_ptr<Rewriter>> Rewriter::Open(const std::string& database, In
     VELLUM_ASSIGN_OR_RETURN(schema, PlainSchema::Read(&connection));
   }
   VELLUM_ASSIGN_OR_RETURN(auto pages, DatabasePages::Open(database));
-  auto impl =
-      std::make_unique<Impl>(std::move(schema), std::move(pages), incoming, std::move(sink), std::move(options));
-  impl->database = database;
+  auto impl = std::make_unique<Impl>(database, std::move(schema), std::move(pages), incoming, std::move(sink),
+                                     std::move(options));
   return std::unique_ptr<Rewriter>(new Rewriter(std::move(impl)));
 }
 

@@ -1,20 +1,11 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <map>
 #include <memory>
 #include <string>
-#include <string_view>
-#include <utility>
-#include <vector>
 
 #include "c1z/incoming.h"
-#include "c1z/index_entries.h"
 #include "c1z/page_writer.h"
-#include "c1z/pages.h"
-#include "c1z/plain_base.h"
-#include "c1z/plain_schema.h"
 #include "c1z/v1_stats.h"
 #include "c1z/zone.h"
 
@@ -29,7 +20,6 @@ class Rewriter {
   struct Options {
     std::string from;  ///< The id of the base's only sync.
     std::string to;    ///< Its id in the new database; as long as `from`.
-    sync::Ties ties = sync::Ties::kFirst;
     Zone read_zone;
     Zone write_zone;
     std::string beside;  ///< Scratch files lie in its directory.

@@ -7,6 +7,7 @@ namespace {
 
 constexpr std::size_t kHeaderBytes = 100;
 constexpr std::string_view kMagic("SQLite format 3\0", 16);
+
 /// The bytes at the front of page 1 that describe the database.
 void FillHeader(char* head, const PageStream& stream, std::size_t statements, const SchemaNumbers& numbers) {
   kMagic.copy(head, kMagic.size());

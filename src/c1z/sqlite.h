@@ -27,7 +27,6 @@ class Sqlite {
 
   Status Run(const std::string& sql);
   Result<Statement> Prepare(const std::string& sql);
-  std::int64_t changes() const { return sqlite3_changes64(db_.get()); }
   Status Close();
 
  private:

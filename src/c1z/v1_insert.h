@@ -7,7 +7,8 @@
 #include "c1z/zone.h"
 #include "sync/record.h"
 
-/// Records into v1 tables that exist, by SQLite: to see what it makes of them. V1Writer makes files. Included inside this room only.
+/// Records into v1 tables that exist, by SQLite: to see what it makes of them. V1Writer makes files. Included inside
+/// this room only.
 namespace vellum::c1z {
 
 Result<Statement> PrepareV1Insert(Sqlite* database, sync::RecordType type);

@@ -1,6 +1,7 @@
 #include "c1z/v1_writer.h"
 
 #include <array>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <utility>
@@ -23,6 +24,17 @@ using sync::RecordView;
 constexpr std::size_t kNamedIds = 10;
 
 }  // namespace
+
+Status CheckTarget(const std::string& path, WriteOptions::IfExists if_exists) {
+  namespace fs = std::filesystem;
+  if (path.empty()) return InvalidArgument("the file to write has no name");
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (!fs::exists(status)) return {};
+  // A rename would put a file in a device's place.
+  if (!fs::is_regular_file(status)) return FailedPrecondition(path + " is no ordinary file: it cannot be replaced");
+  return if_exists == WriteOptions::IfExists::kRefuse ? FailedPrecondition(path + " exists already") : Status();
+}
 
 std::string V1ExternalId(const RecordView& record) {
   if (record.type != RecordType::kResource) return std::string(record.id);

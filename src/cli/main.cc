@@ -43,10 +43,9 @@ int PrintVersion(bool json) {
   return 0;
 }
 
-std::terminate_handler g_terminate = nullptr;
-
-/// A store cannot do without its threads. Where the system refuses them this says so; what is on the disk is as after a kill.
-[[noreturn]] void OnTerminate() {
+/// Called when an exception ends the program. A store cannot do without its threads: where the system refuses them this
+/// says so, and ends with 2; what is on the disk is as after a kill. Returns where it was something else.
+void EndForWantOfThreads() {
   try {
     if (const std::exception_ptr failure = std::current_exception()) std::rethrow_exception(failure);
   } catch (const std::system_error& failure) {
@@ -56,12 +55,14 @@ std::terminate_handler g_terminate = nullptr;
     }
   } catch (...) {
   }
-  if (g_terminate != nullptr) g_terminate();
-  std::abort();
 }
 
 int RunTool(std::vector<std::string> arguments) {
-  g_terminate = std::set_terminate(OnTerminate);
+  static const std::terminate_handler otherwise = std::get_terminate();
+  std::set_terminate([] {
+    EndForWantOfThreads();
+    otherwise();
+  });
   // Protobuf writes a line of its own to standard error for each string that is no UTF-8, and hostile files have many. What
   // the commands say of such records says it all.
   google::protobuf::SetLogHandler(nullptr);

@@ -62,7 +62,8 @@ Status WhyNoFacts(const service::SyncDescription& sync) {
 
 void PrintImported(const std::string& file, const c1z::ImportedSync& sync, const SyncArguments& arguments) {
   std::printf("%s  %s  %s, %llu records, %.2f s  (%s)\n", PlainText(sync.id).c_str(),
-              sync.unchanged ? "unchanged" : "imported", PlainText(sync.type).c_str(), static_cast<unsigned long long>(sync.records), sync.seconds, file.c_str());
+              sync.unchanged ? "unchanged" : "imported", PlainText(sync.type).c_str(),
+              static_cast<unsigned long long>(sync.records), sync.seconds, file.c_str());
   for (int type = 0; type < sync::kRecordTypes; ++type) {
     const std::uint64_t joined = sync.joined[static_cast<std::size_t>(type)];
     if (joined == 0) continue;

@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "base/bytes.h"
+#include "base/check.h"
 
 namespace vellum::rpc {
 namespace {
@@ -45,6 +46,7 @@ class SmallFields {
   static constexpr std::size_t kBytesMax = 5 * 11;
 
   SmallFields& Varint(std::uint64_t value) {
+    VELLUM_DCHECK(size_ + VarintSize(value) <= kBytesMax);
     size_ += WriteVarint(bytes_ + size_, value);
     return *this;
   }

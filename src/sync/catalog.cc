@@ -104,6 +104,12 @@ void SetText(json* object, const char* name, const std::string& text) {
 
 }  // namespace
 
+Status CheckSyncId(std::string_view sync_id) {
+  if (!sync_id.empty() && sync_id.size() <= kSyncIdBytesMax) return {};
+  return InvalidArgument("a sync id has 1 to " + std::to_string(kSyncIdBytesMax) + " bytes, not " +
+                         std::to_string(sync_id.size()));
+}
+
 std::string SyncKey(std::string_view sync_id) { return std::string(kSyncPrefix) + PercentEncode(sync_id); }
 std::string GenerationKey(std::string_view generation_id) {
   return std::string(kGenerationPrefix) + PercentEncode(generation_id);

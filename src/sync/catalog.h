@@ -59,6 +59,9 @@ inline constexpr std::string_view kSyncPrefix = "/vellum/syncs/";
 inline constexpr std::string_view kGenerationPrefix = "/vellum/generations/";
 inline constexpr std::size_t kSyncIdBytesMax = 1024;
 
+/// kInvalidArgument, with the limit and the length, if a sync cannot have this id.
+Status CheckSyncId(std::string_view sync_id);
+
 /// "/vellum/syncs/" and the id, percent-encoded but for letters, digits and -._~.
 std::string SyncKey(std::string_view sync_id);
 std::string GenerationKey(std::string_view generation_id);

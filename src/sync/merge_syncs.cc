@@ -194,11 +194,12 @@ class Merging {
   std::uint64_t rounds_ = 1;
 };
 
-/// What the destination has, as a generation, or an entry without one, that is to be made: an open one that nobody writes is sealed first.
+/// What the destination has, as a generation: an open one that nobody writes is sealed first. With `create` an entry
+/// without a generation where there is no such sync.
 Result<SyncEntry> SealedDestination(Store* dest, std::string_view id, bool create, const Work& work) {
   VELLUM_ASSIGN_OR_RETURN(std::optional<SyncEntry> entry, dest->Find(id));
   if (!entry && create) {
-    if (id.size() > kSyncIdBytesMax) return InvalidArgument("a sync id has at most " + std::to_string(kSyncIdBytesMax) + " bytes");
+    VELLUM_TRY(CheckSyncId(id));
     entry.emplace();
     entry->run.id = std::string(id);
     entry->run.type = "partial";

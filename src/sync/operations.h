@@ -97,8 +97,8 @@ struct MergeOutcome {
 };
 
 /// Unites syncs: per identity the strictly newest stamp wins; on a tie what `dest` has stays, then the earlier source.
-/// Absence never deletes. `dest_sync_id` must exist, unless it is to be created; its type becomes the widest of the inputs, its start the earliest, its
-/// end the latest.
+/// Absence never deletes. `dest_sync_id` must exist, unless it is to be created; its type becomes the widest of the
+/// inputs, its start the earliest, its end the latest.
 Result<MergeOutcome> MergeSyncs(Store* dest, std::vector<MergeSourceSync> sources, std::string_view dest_sync_id,
                                 const MergeOptions& options = {}, const Work& work = {});
 

@@ -393,10 +393,7 @@ Result<std::vector<Catalog::Change::Put>> Store::Switched(std::vector<Switch>* s
   std::vector<Catalog::Change::Put> puts;
   for (Switch& each : *switches) {
     SyncEntry& entry = each.entry;
-    if (entry.run.id.empty() || entry.run.id.size() > kSyncIdBytesMax) {
-      return InvalidArgument("a sync id has 1 to " + std::to_string(kSyncIdBytesMax) + " bytes, not " +
-                             std::to_string(entry.run.id.size()));
-    }
+    VELLUM_TRY(CheckSyncId(entry.run.id));
     HistoryEntry made = {id, digest, WallStamp(options_.clock), each.operation};
     if (each.in_place_of.empty()) {
       std::erase_if(entry.history, [&id](const HistoryEntry& old) { return old.generation == id; });

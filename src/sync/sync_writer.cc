@@ -9,10 +9,7 @@ SyncWriter::SyncWriter(Store* store, SyncEntry entry, std::unique_ptr<Store::Bui
 
 Result<std::unique_ptr<SyncWriter>> SyncWriter::Begin(Store* store, SyncRun run, std::string connector,
                                                       IfExists if_exists, std::size_t lanes) {
-  if (run.id.empty() || run.id.size() > kSyncIdBytesMax) {
-    return InvalidArgument("a sync id has 1 to " + std::to_string(kSyncIdBytesMax) + " bytes, not " +
-                           std::to_string(run.id.size()));
-  }
+  VELLUM_TRY(CheckSyncId(run.id));
   VELLUM_TRY(store->AdmitWriter());
   VELLUM_ASSIGN_OR_RETURN(auto present, store->Find(run.id));
   if (present && if_exists == IfExists::kRefuse) {

@@ -41,8 +41,8 @@ struct Scene {
   std::vector<std::function<Status(World*)>> between = {};
 };
 
-/// Write, overwrite, checkpoint, resume, replace, replace by copies, merge, merge into a new sync, merge in rounds, fold, rollback, delete, sweep,
-/// import.
+/// Write, overwrite, checkpoint, resume, replace, replace by copies, merge, merge into a new sync, merge in rounds, fold,
+/// rollback, delete, sweep, import.
 const std::vector<Scene>& Scenes();
 
 /// Each sync in words, by its id: attributes, contents and sessions, but not what differs from run to run (names of

@@ -131,6 +131,17 @@ Status Applier::Commit(WriteSet* set, Outcome* outcome) {
   return {};
 }
 
+template <typename Response>
+void Applier::Conclude(Result<Response>&& response, WriteSet* set, Outcome* outcome) {
+  if (!response.ok()) {
+    outcome->result = std::move(response).error();
+  } else if (Status status = Commit(set, outcome); !status.ok()) {
+    outcome->result = std::move(status);
+  } else {
+    outcome->result = CommandResult(*std::move(response));
+  }
+}
+
 Outcome Applier::ApplyPut(PutRequest&& request) {
   Outcome outcome{Applied{}};
   WriteSet set(database_, &count_tree_, revision_ + 1);
@@ -138,13 +149,7 @@ Outcome Applier::ApplyPut(PutRequest&& request) {
   Operations operations(&set, before.get(), compacted_, {options_.txn_bytes_max});
   Result<PutResponse> response = operations.Put(std::move(request));
   outcome.counts = operations.counts();
-  if (!response.ok()) {
-    outcome.result = std::move(response).error();
-  } else if (Status status = Commit(&set, &outcome); !status.ok()) {
-    outcome.result = std::move(status);
-  } else {
-    outcome.result = CommandResult(*std::move(response));
-  }
+  Conclude(std::move(response), &set, &outcome);
   return outcome;
 }
 
@@ -172,13 +177,7 @@ Outcome Applier::ApplyTxn(TxnRequest&& request) {
 
   Result<TxnResponse> response = operations.Run(std::move(request), *path);
   outcome.counts = operations.counts();
-  if (!response.ok()) {
-    outcome.result = std::move(response).error();
-  } else if (Status status = Commit(&set, &outcome); !status.ok()) {
-    outcome.result = std::move(status);
-  } else {
-    outcome.result = CommandResult(*std::move(response));
-  }
+  Conclude(std::move(response), &set, &outcome);
   return outcome;
 }
 

@@ -122,6 +122,9 @@ class Applier {
 
   /// Turns the write set into a batch, writes it, and takes over the new revision. Without changes: nothing.
   Status Commit(WriteSet* set, Outcome* outcome);
+  /// Commits the write set if there is a response, which then is the outcome's result; the error is, otherwise.
+  template <typename Response>
+  void Conclude(Result<Response>&& response, WriteSet* set, Outcome* outcome);
   Status Write(storage::Batch&& batch);
   Status WriteMeta(storage::Batch* batch, Outcome* outcome);
   std::unique_ptr<View> LiveView() const;

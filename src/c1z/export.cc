@@ -104,6 +104,7 @@ Status PutSync(const sync::Store& store, Exported* from, V1Writer* writer, const
 
 Result<ExportReport> ExportFile(const sync::Store& store, const std::vector<std::string>& sync_ids, const std::string& path,
                                 const WriteOptions& options, const sync::Work& work) {
+  if (sync_ids.empty()) return InvalidArgument("no sync is named that could be exported");
   std::vector<Exported> exports;
   for (const std::string& id : sync_ids) {
     const auto named_before = [&id](const Exported& each) { return each.entry.run.id == id; };

@@ -55,7 +55,7 @@ struct ExportReport {
 };
 
 /// Writes syncs into one v1 file. kFailedPrecondition when v1 cannot hold a sync: it says how many records cannot be in it
-/// and names the first ten, and nothing appears at `path`.
+/// and names the first ten, and nothing appears at `path`. kInvalidArgument without any id.
 Result<ExportReport> ExportFile(const sync::Store& store, const std::vector<std::string>& sync_ids, const std::string& path,
                                 const WriteOptions& options, const sync::Work& work);
 

@@ -1,6 +1,16 @@
 #include "rpc/sync_methods.h"
 
 namespace vellum::rpc {
+namespace {
+
+/// What deletes or merges syncs of a connector does not do so for a request that names none.
+template <typename Request>
+Status CheckConnector(const Request& request) {
+  if (request.has_connector()) return {};
+  return InvalidArgument("connector is missing; an empty one stands for the syncs that belong to none");
+}
+
+}  // namespace
 
 Status ServeRepair(const SyncMethodContext& context) {
   v1::RepairRequest request;
@@ -18,6 +28,7 @@ Status ServeRepair(const SyncMethodContext& context) {
 Status ServeRetain(const SyncMethodContext& context) {
   v1::RetainRequest message;
   VELLUM_TRY(context.call->ReadOnly(&message));
+  VELLUM_TRY(CheckConnector(message));
   service::RetainRequest request;
   request.connector = message.connector();
   request.dry_run = message.dry_run();
@@ -41,6 +52,7 @@ Status ServeRetain(const SyncMethodContext& context) {
 Status ServeRollup(const SyncMethodContext& context) {
   v1::RollupRequest message;
   VELLUM_TRY(context.call->ReadOnly(&message));
+  VELLUM_TRY(CheckConnector(message));
   VELLUM_ASSIGN_OR_RETURN(const auto report,
                           context.service->Rollup({.connector = message.connector(), .dry_run = message.dry_run()},
                                                   context.call->FollowAs<v1::RollupResponse>()));

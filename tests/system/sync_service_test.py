@@ -279,6 +279,20 @@ class Streams(SyncServiceTest):
         totals = max(each.bytes for each in answers[-1].sealed.generation.totals)
         self.assertGreater(totals, len(data))
 
+    def test_nothing_is_done_to_syncs_that_nobody_named(self):
+        invalid = grpc.StatusCode.INVALID_ARGUMENT
+        # Written without a connector's name, so that an empty one names them.
+        for sync_id in (b"s1", b"s2", b"s3", b"s4"):
+            list(self.syncs.Write(iter([start(sync_id), grants(0, 1), SEAL])))
+        self.fails(self.syncs.Retain(sync.RetainRequest()), invalid, "connector is missing")
+        self.fails(self.syncs.Retain(sync.RetainRequest(keep=1, dry_run=True)), invalid, "connector is missing")
+        self.fails(self.syncs.Rollup(sync.RollupRequest()), invalid, "connector is missing")
+        self.fails(self.syncs.Export(sync.ExportRequest()), invalid, "no sync is named")
+        self.assertEqual(self.records_of(b"s1"), 1)
+        gone = [each.gone.sync_id for each in self.syncs.Retain(sync.RetainRequest(connector=b"", keep=3))
+                if each.WhichOneof("message") == "gone"]
+        self.assertEqual(gone, [b"s1"])
+
     def test_messages_out_of_order_are_refused_and_leave_nothing(self):
         invalid = grpc.StatusCode.INVALID_ARGUMENT
         self.fails(self.syncs.Write(iter([grants(0, 1)])), invalid, "not its start")

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <functional>
 #include <string>
 #include <vector>
@@ -19,6 +20,7 @@ struct SyncVerbs::Impl {
   SyncArguments arguments;
   std::string output = "table";
   std::vector<Verb> verbs;
+  std::vector<const CLI::Option*> directories;  ///< --data-dir, before the verb and after it.
 
   CLI::App* Add(CLI::App* group, const char* name, const char* help, const char* example,
                 int (*run)(const SyncArguments&)) {
@@ -30,12 +32,15 @@ struct SyncVerbs::Impl {
   CLI::App* AddSync(CLI::App* group, const char* name, const char* help, const char* example,
                     int (*run)(const SyncArguments&)) {
     CLI::App* const verb = Add(group, name, help, example, run);
-    CLI::Option* const directory =
-        verb->add_option("--data-dir", arguments.data_dir, "The data directory; no server may run on it (default.vellum)");
-    verb->add_option("--endpoint,--endpoints", arguments.endpoints, "A running server instead of a data directory: host:port")
-        ->allow_extra_args(false)
-        ->excludes(directory);
+    AddPlace(verb);
     return verb;
+  }
+  /// Where the syncs are.
+  void AddPlace(CLI::App* app) {
+    directories.push_back(
+        app->add_option("--data-dir", arguments.data_dir, "The data directory; no server may run on it (default.vellum)"));
+    app->add_option("--endpoint,--endpoints", arguments.endpoints, "A running server instead of a data directory: host:port")
+        ->allow_extra_args(false);
   }
   void AddOutput(CLI::App* verb) {
     verb->add_option("-o,--output", output, "table, json, jsonl or csv")
@@ -147,8 +152,10 @@ void SyncVerbs::Impl::AddQuestions(CLI::App* group) {
 }
 
 void SyncVerbs::Impl::AddSyncGroup(CLI::App* app) {
-  CLI::App* const group = app->add_subcommand("sync", "Access snapshots, in a data directory or on a server (--endpoint): import, merge, replace, export");
+  CLI::App* const group = app->add_subcommand(
+      "sync", "Access snapshots, in a data directory or on a server (--endpoint): import, merge, replace, export");
   group->require_subcommand(1);
+  AddPlace(group);
   CLI::App* verb = AddSync(group, "import", "Take in all syncs of .c1z files", "base.c1z partial1.c1z", ImportSyncs);
   verb->add_option("FILE", arguments.files, ".c1z files (v1)")->required();
   verb->add_option("--sync", arguments.syncs, "Only syncs with these ids")->allow_extra_args(false);
@@ -273,13 +280,13 @@ std::optional<int> SyncVerbs::Run(const std::vector<std::string>& endpoints) {
                             : impl_->output == "jsonl" ? Format::kJsonl
                             : impl_->output == "csv"   ? Format::kCsv
                                                        : Format::kTable;
+  const bool in_directory = std::any_of(impl_->directories.begin(), impl_->directories.end(),
+                                        [](const CLI::Option* directory) { return directory->count() > 0; });
+  if (in_directory && !impl_->arguments.endpoints.empty()) {
+    return FailWith(InvalidArgument("--endpoint and --data-dir exclude each other"));
+  }
   for (const Impl::Verb& verb : impl_->verbs) {
-    if (!verb.app->parsed()) continue;
-    const CLI::Option* const directory = verb.app->get_option_no_throw("--data-dir");
-    if (!endpoints.empty() && directory != nullptr && directory->count() > 0) {
-      return FailWith(InvalidArgument("--endpoint and --data-dir exclude each other"));
-    }
-    return verb.run(impl_->arguments);
+    if (verb.app->parsed()) return verb.run(impl_->arguments);
   }
   return std::nullopt;
 }

@@ -213,6 +213,11 @@ class BothWays(SyncServiceTest):
     def test_the_endpoint_may_stand_before_the_verb_or_after_it(self):
         self.assertEqual(run("--endpoint", self.server.address, "sync", "list")[0], 0)
         self.assertEqual(run("sync", "list", "--endpoint", self.server.address)[0], 0)
+        self.assertEqual(run("sync", "--endpoint", self.server.address, "list")[0], 0)
+        for words in (("sync", "list", "--endpoint", "127.0.0.1:1", "--data-dir", "d"), ("sync", "--data-dir", "d", "list", "--endpoint", "127.0.0.1:1"),
+                      ("--endpoint", "127.0.0.1:1", "sync", "--data-dir", "d", "list")):
+            code, _, error = run(*words)
+            self.assertEqual((code, "exclude each other" in error), (2, True), f"{words}: {error}")
         self.assertEqual(run("--endpoint", self.server.address, "status")[0], 0)
         code, _, error = run("--endpoint", "127.0.0.1:1", "sync", "list")
         self.assertEqual(code, 2)

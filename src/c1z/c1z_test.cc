@@ -191,7 +191,11 @@ TEST_F(C1z, DamagedFilesAreErrorsAndNeverEmptyStores) {
       EXPECT_EQ(imported->front().records, 345u);
     } else {
       ASSERT_FALSE(imported.ok());
-      EXPECT_NE(imported.error().message().find(name), std::string::npos) << imported.error().ToString();
+      // The file is named, once, and no scratch file of ours.
+      const std::string& why = imported.error().message();
+      ASSERT_NE(why.find(name), std::string::npos) << why;
+      EXPECT_EQ(why.find(name), why.rfind(name)) << why;
+      EXPECT_EQ(why.find("scratch"), std::string::npos) << why;
     }
     const auto syncs = store_->List();
     for (const sync::SyncEntry& entry : *syncs) EXPECT_TRUE(store_->OpenSync(entry.run.id).ok());

@@ -133,7 +133,11 @@ Result<std::vector<ImportedSync>> ImportFile(sync::Store* store, const std::stri
       continue;
     }
     auto one = ImportSync(store, reader.get(), source, connector, options, work, &done);
-    if (!one.ok()) return std::move(one).error().WithContext(path);
+    if (!one.ok()) {
+      // What the reader says names the file already.
+      const bool named = one.error().message().find(path) != std::string::npos;
+      return named ? std::move(one).error() : std::move(one).error().WithContext(path);
+    }
     one->format = reader->format();
     if (imported.empty()) one->warnings = reader->warnings();
     imported.push_back(*std::move(one));

@@ -207,7 +207,7 @@ Status PlainIndexCheck::Finish() const {
 }
 
 Status CheckGrantsAreDistinct(const std::string& database) {
-  VELLUM_ASSIGN_OR_RETURN(Sqlite connection, Sqlite::OpenUntrusted(database));
+  VELLUM_ASSIGN_OR_RETURN(Sqlite connection, Sqlite::OpenUntrusted(database, database));
   VELLUM_ASSIGN_OR_RETURN(
       Statement twice,
       connection.Prepare("SELECT 1 FROM v1_grants GROUP BY entitlement_id, principal_resource_type_id, "

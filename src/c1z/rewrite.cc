@@ -375,7 +375,7 @@ Result<std::unique_ptr<Rewriter>> Rewriter::Open(const std::string& database, In
   }
   PlainSchema schema;
   {
-    VELLUM_ASSIGN_OR_RETURN(Sqlite connection, Sqlite::OpenUntrusted(database));
+    VELLUM_ASSIGN_OR_RETURN(Sqlite connection, Sqlite::OpenUntrusted(database, database));
     VELLUM_ASSIGN_OR_RETURN(schema, PlainSchema::Read(&connection));
   }
   VELLUM_ASSIGN_OR_RETURN(auto pages, DatabasePages::Open(database));

@@ -13,8 +13,8 @@ constexpr int kStepsPerRound = 10'000;
 constexpr int kSchemaRoundsMax = 5'000;
 
 /// SQLite's outcomes as ours.
-Status FromSqlite(int code, const std::string& path, const std::string& text) {
-  const std::string message = path + ": " + text;
+Status FromSqlite(int code, const std::string& name, const std::string& text) {
+  const std::string message = name + ": " + text;
   switch (code & 0xFF) {
     case SQLITE_OK:
     case SQLITE_ROW:
@@ -70,9 +70,9 @@ Result<Sqlite> Sqlite::Open(const std::string& uri, int flags) {
   return database;
 }
 
-Result<Sqlite> Sqlite::OpenUntrusted(const std::string& path) {
+Result<Sqlite> Sqlite::OpenUntrusted(const std::string& path, const std::string& file) {
   VELLUM_ASSIGN_OR_RETURN(Sqlite database, Open(UriPath(path) + "?mode=ro&immutable=1", SQLITE_OPEN_READONLY));
-  database.path_ = path;
+  database.name_ = file;
   // The schema is read now, and within bounds: a tree that leads in circles would be read for ever.
   int rounds = kSchemaRoundsMax;
   sqlite3_progress_handler(database.db_.get(), kStepsPerRound, [](void* left) { return --*static_cast<int*>(left) < 0 ? 1 : 0; },
@@ -80,7 +80,7 @@ Result<Sqlite> Sqlite::OpenUntrusted(const std::string& path) {
   Status read = database.Run("PRAGMA cell_size_check=ON; PRAGMA query_only=ON; PRAGMA cache_size=-16384; "
                              "SELECT 1 FROM sqlite_schema LIMIT 1");
   sqlite3_progress_handler(database.db_.get(), 0, nullptr, nullptr);
-  if (read.code() == Code::kCancelled) return InvalidArgument(path + ": the schema has no end: the database is damaged");
+  if (read.code() == Code::kCancelled) return InvalidArgument(file + ": the schema has no end: the database is damaged");
   VELLUM_TRY(std::move(read));
   return database;
 }
@@ -88,19 +88,19 @@ Result<Sqlite> Sqlite::OpenUntrusted(const std::string& path) {
 Result<Sqlite> Sqlite::OpenInMemory() {
   VELLUM_ASSIGN_OR_RETURN(Sqlite database,
                           Open("file::memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_MEMORY));
-  database.path_ = "a database in memory";
+  database.name_ = "a database in memory";
   return database;
 }
 
 Result<Sqlite> Sqlite::OpenForEditing(const std::string& path) {
   VELLUM_ASSIGN_OR_RETURN(Sqlite database, Open(UriPath(path), SQLITE_OPEN_READWRITE));
-  database.path_ = path;
+  database.name_ = path;
   VELLUM_TRY(database.Run("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA locking_mode=EXCLUSIVE; "
                           "PRAGMA cell_size_check=ON; PRAGMA cache_size=-65536; PRAGMA temp_store=MEMORY"));
   return database;
 }
 
-Status Sqlite::Failed(int code) const { return FromSqlite(code, path_, sqlite3_errmsg(db_.get())); }
+Status Sqlite::Failed(int code) const { return FromSqlite(code, name_, sqlite3_errmsg(db_.get())); }
 
 Status Sqlite::Run(const std::string& sql) {
   const int code = sqlite3_exec(db_.get(), sql.c_str(), nullptr, nullptr, nullptr);
@@ -111,7 +111,7 @@ Result<Statement> Sqlite::Prepare(const std::string& sql) {
   sqlite3_stmt* raw = nullptr;
   const int code = sqlite3_prepare_v2(db_.get(), sql.c_str(), static_cast<int>(sql.size()), &raw, nullptr);
   if (code != SQLITE_OK) return Failed(code);
-  return Statement(raw, path_);
+  return Statement(raw, name_);
 }
 
 Status Sqlite::Close() {
@@ -126,7 +126,7 @@ Result<bool> Statement::Step() {
   const int code = sqlite3_step(statement_.get());
   if (code == SQLITE_ROW) return true;
   if (code == SQLITE_DONE) return false;
-  return FromSqlite(code, path_, sqlite3_errmsg(sqlite3_db_handle(statement_.get())));
+  return FromSqlite(code, name_, sqlite3_errmsg(sqlite3_db_handle(statement_.get())));
 }
 
 PageValue Statement::Value(int column) const {

@@ -18,8 +18,9 @@ class Statement;
 /// One connection. Not thread-safe.
 class Sqlite {
  public:
-  /// A private copy of a file that nobody vouches for: immutable, no views, triggers or functions of its own are run.
-  static Result<Sqlite> OpenUntrusted(const std::string& path);
+  /// A private copy of a file that nobody vouches for: immutable, no views, triggers or functions of its own are run. Errors
+  /// name the file that it was taken from.
+  static Result<Sqlite> OpenUntrusted(const std::string& path, const std::string& file);
   /// One without a file that goes with its connection: for what a statement of somebody else's would make of a row.
   static Result<Sqlite> OpenInMemory();
   /// For tests: one that is ours alone, for editing in place, journal off. An empty file is one without tables.
@@ -37,7 +38,7 @@ class Sqlite {
   static Result<Sqlite> Open(const std::string& uri, int flags);
   Status Failed(int code) const;
   std::unique_ptr<sqlite3, Closer> db_;
-  std::string path_;
+  std::string name_;  ///< What errors call it.
 };
 
 /// One prepared statement. Column views are valid until the next Step or Reset.
@@ -80,9 +81,9 @@ class Statement {
   struct Finalizer {
     void operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
   };
-  Statement(sqlite3_stmt* statement, std::string path) : statement_(statement), path_(std::move(path)) {}
+  Statement(sqlite3_stmt* statement, std::string name) : statement_(statement), name_(std::move(name)) {}
   std::unique_ptr<sqlite3_stmt, Finalizer> statement_;
-  std::string path_;
+  std::string name_;
 };
 
 }  // namespace vellum::c1z

@@ -146,9 +146,8 @@ Status V1Reader::Impl::ReadSyncs() {
                         ColumnOr(runs, "stats", "NULL") + " FROM v1_sync_runs NOT INDEXED ORDER BY _rowid_"));
   std::set<std::string> seen;
   for (;;) {
-    auto row = rows.Step();
-    if (!row.ok()) return std::move(row).error().WithContext(path + ", table " + runs);
-    if (!*row) return {};
+    VELLUM_ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) return {};
     FileSync sync;
     sync.run.id = std::string(rows.Bytes(0));
     if (sync.run.id.empty()) return InvalidArgument(path + ": a sync run has an empty id");
@@ -191,12 +190,10 @@ Result<std::unique_ptr<V1Reader>> V1Reader::Open(const std::string& path, const 
   auto impl = std::make_unique<Impl>(path, options, std::move(directory));
   impl->copy = impl->scratch.path() + "/sync.db";
   VELLUM_TRY(ExtractDatabase(path, impl->copy, options.limits));
-  const auto with_path = [&path](Status status) { return std::move(status).WithContext(path); };
-  auto database = Sqlite::OpenUntrusted(impl->copy);
-  if (!database.ok()) return with_path(std::move(database).error());
-  impl->database = std::make_unique<Sqlite>(*std::move(database));
-  if (Status schema = impl->ReadSchema(); !schema.ok()) return schema;
-  if (Status syncs = impl->ReadSyncs(); !syncs.ok()) return syncs;
+  VELLUM_ASSIGN_OR_RETURN(Sqlite database, Sqlite::OpenUntrusted(impl->copy, path));
+  impl->database = std::make_unique<Sqlite>(std::move(database));
+  VELLUM_TRY(impl->ReadSchema());
+  VELLUM_TRY(impl->ReadSyncs());
   return std::unique_ptr<V1Reader>(new V1Reader(std::move(impl)));
 }
 
@@ -243,9 +240,8 @@ Status V1Reader::Impl::ReadRows(Sqlite* connection, const FileSync& sync, Record
   RowOrder order;
   RecordView record;
   for (;;) {
-    auto row = rows.Step();
-    if (!row.ok()) return std::move(row).error().WithContext(path + ", table " + table.name);
-    if (!*row) return {};
+    VELLUM_ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) return {};
     const std::int64_t row_id = rows.Int(0);
     VELLUM_TRY(order.Check(row_id, path, table.name));
     if (!stretch->first) stretch->first = row_id;
@@ -302,7 +298,7 @@ Status V1Reader::ReadInParts(const FileSync& sync, RecordType type, Invalid inva
   };
   std::vector<Part> parts(cuts.size() + 1);
   const auto read = [&](std::size_t i) -> Status {
-    VELLUM_ASSIGN_OR_RETURN(Sqlite connection, Sqlite::OpenUntrusted(impl_->copy));
+    VELLUM_ASSIGN_OR_RETURN(Sqlite connection, Sqlite::OpenUntrusted(impl_->copy, impl_->path));
     return impl_->ReadRows(&connection, sync, type, invalid, visits[i], &parts[i].report, &parts[i].stretch);
   };
   for (std::size_t i = 0; i < cuts.size(); ++i) {
@@ -332,9 +328,8 @@ Status V1Reader::Impl::CheckRows(const char* table, const std::function<Status(c
                                                             " NOT INDEXED ORDER BY _rowid_"));
   RowOrder order;
   for (;;) {
-    auto row = rows.Step();
-    if (!row.ok()) return std::move(row).error().WithContext(path + ", table " + table);
-    if (!*row) return {};
+    VELLUM_ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) return {};
     VELLUM_TRY(order.Check(rows.Int(0), path, table));
     VELLUM_TRY(visit(rows));
   }
@@ -385,9 +380,8 @@ Status V1Reader::CheckRest() {
   VELLUM_ASSIGN_OR_RETURN(Statement check, impl_->database->Prepare("PRAGMA integrity_check(10)"));
   std::string problems;
   for (;;) {
-    auto row = check.Step();
-    if (!row.ok()) return std::move(row).error().WithContext(impl_->path);
-    if (!*row) break;
+    VELLUM_ASSIGN_OR_RETURN(const bool row, check.Step());
+    if (!row) break;
     if (check.Bytes(0) != "ok") problems += (problems.empty() ? "" : "; ") + Printable(check.Bytes(0), 256);
   }
   return problems.empty() ? Status() : InvalidArgument(impl_->path + ", the database: " + problems);

@@ -267,6 +267,7 @@ TEST_F(KvApplier, AlarmsRefuseWhatTheyShould) {
   EXPECT_EQ(Put("a", "1").result.error().reason(), Reason::kNoSpace);
   EXPECT_EQ(Apply(LeaseGrantCommand{8, 9}).result.error().reason(), Reason::kNoSpace);
   EXPECT_EQ(Apply(TxnCommand{{{}, {}, {PutOp("a", "1")}}}).result.error().reason(), Reason::kNoSpace);
+  EXPECT_TRUE(Apply(TxnCommand{{{}, {PutOp("b", "1")}, {}}, /*frees_space=*/true}).result.ok());
   EXPECT_TRUE(Apply(DeleteRangeCommand{{"a", "", false}}).result.ok());
   EXPECT_TRUE(Apply(LeaseRevokeCommand{7}).result.ok());
   EXPECT_TRUE(Apply(CompactCommand{2}).result.ok());

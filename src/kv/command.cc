@@ -114,6 +114,7 @@ class Encoder {
   void operator()(const TxnCommand& c) {
     Enum(Tag::kTxn);
     Write(c.request);
+    Bool(c.frees_space);
   }
   void operator()(const CompactCommand& c) {
     Enum(Tag::kCompact);
@@ -293,7 +294,10 @@ class Decoder {
     switch (static_cast<Tag>(Byte())) {
       case Tag::kPut: return PutCommand{Put()};
       case Tag::kDeleteRange: return DeleteRangeCommand{DeleteRange()};
-      case Tag::kTxn: return TxnCommand{Txn(1)};
+      case Tag::kTxn: {
+        TxnRequest request = Txn(1);
+        return TxnCommand{std::move(request), Bool()};
+      }
       case Tag::kCompact: {
         const Revision revision = Int();
         return CompactCommand{revision, Enum(CompactRules::kEtcd)};

@@ -31,7 +31,7 @@ std::vector<Command> Samples() {
   txn.failure.push_back({Nested(3)});
   return {PutCommand{{.key = "k", .value = "v", .lease = -3, .prev_kv = true, .ignore_lease = true}},
           DeleteRangeCommand{{"a", "b", true}},
-          TxnCommand{txn},
+          TxnCommand{txn, /*frees_space=*/true},
           CompactCommand{77, CompactRules::kEtcd},
           LeaseGrantCommand{INT64_MIN, 9},
           LeaseRevokeCommand{INT64_MAX},
@@ -52,6 +52,7 @@ TEST(KvCommand, EveryKindSurvivesEncoding) {
   }
   const Result<Command> txn = DecodeCommand(EncodeCommand(Samples()[2]));
   ASSERT_TRUE(txn.ok());
+  EXPECT_TRUE(std::get<TxnCommand>(*txn).frees_space);
   const TxnRequest& request = std::get<TxnCommand>(*txn).request;
   EXPECT_EQ(request.compares[0].key, std::string("a\0b", 3));
   EXPECT_EQ(request.compares[0].number, -5);

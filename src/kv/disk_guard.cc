@@ -1,6 +1,7 @@
 #include "kv/disk_guard.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -30,6 +31,12 @@ bool Allocate(const std::string& path, std::uint64_t bytes) {
   return done;
 }
 
+/// 0: there is none.
+std::uint64_t FileBytes(const std::string& path) {
+  struct stat info {};
+  return ::stat(path.c_str(), &info) == 0 ? static_cast<std::uint64_t>(info.st_size) : 0;
+}
+
 }  // namespace
 
 Result<DiskGuard::Space> DiskGuard::ReadSpace(const std::string& directory) {
@@ -41,12 +48,21 @@ Result<DiskGuard::Space> DiskGuard::ReadSpace(const std::string& directory) {
                           static_cast<std::uint64_t>(info.f_blocks) * info.f_frsize};
 }
 
+void DiskGuard::MakeRoomToOpen(const std::string& directory, const std::string& reserve_path, const Logger& logger) {
+  const std::uint64_t reserve = FileBytes(reserve_path);
+  const Result<Space> space = ReadSpace(directory);
+  if (reserve == 0 || !space.ok() || space->free_bytes >= reserve) return;
+  VELLUM_LOG(logger, kWarn, "the disk is full: the reserve is given up, so that the store can be opened",
+             {{"directory", directory}, {"free-bytes", space->free_bytes}, {"reserve-bytes", reserve}});
+  ::unlink(reserve_path.c_str());
+}
+
 DiskGuard::DiskGuard(Options options) : options_(std::move(options)) {}
 
 void DiskGuard::Start() {
   {
     MutexLock lock(&mu_);
-    has_reserve_ = ::access(options_.reserve_path.c_str(), F_OK) == 0;  // of an earlier run
+    reserve_bytes_ = FileBytes(options_.reserve_path);  // of an earlier run
   }
   Recheck();
 }
@@ -97,18 +113,19 @@ void DiskGuard::Look() {
                {{"directory", options_.directory}, {"free-bytes", free}, {"floor-bytes", floor}});
   }
   low_.store(low, std::memory_order_release);
-  if (low && has_reserve_) {
-    ::unlink(options_.reserve_path.c_str());
-    has_reserve_ = false;
-  }
-  if (!low && !has_reserve_) MakeReserve({free, space->total_bytes}, floor);
+  AdjustReserve({free, space->total_bytes}, floor, low);
 }
 
-void DiskGuard::MakeReserve(const Space& space, std::uint64_t floor) {
-  const std::uint64_t bytes = std::min(kReserveBytesMax, floor / 4);
-  // Twice, so that making the reserve cannot itself be what brings space below the floor.
-  if (bytes == 0 || space.free_bytes < floor + 2 * bytes) return;
-  has_reserve_ = Allocate(options_.reserve_path, bytes);
+void DiskGuard::AdjustReserve(const Space& space, std::uint64_t floor, bool low) {
+  const std::uint64_t whole = std::min(kReserveBytesMax, floor / 4);
+  const std::uint64_t half = whole / 2;
+  if (low) {
+    if (reserve_bytes_ <= half || ::truncate(options_.reserve_path.c_str(), static_cast<off_t>(half)) != 0) return;
+    reserve_bytes_ = half;
+  } else if (reserve_bytes_ < whole && space.free_bytes >= floor + 2 * whole) {
+    // Twice, so that making the reserve cannot itself be what brings space below the floor.
+    reserve_bytes_ = Allocate(options_.reserve_path, whole) ? whole : 0;
+  }
 }
 
 void DiskGuard::LookIfDue() {

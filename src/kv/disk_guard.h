@@ -19,8 +19,9 @@ namespace vellum::kv {
 /// Deletes pass below the floor, as long as compaction, which is never refused, keeps room to work in. But what they delete
 /// stays as history until it is compacted: a delete that would fill the disk, and with it end all writing, is refused too.
 ///
-/// A reserve file holds some room that nobody else can take; it goes when space falls below the floor, so that deletes
-/// and compaction, which write before they return anything, can go on.
+/// A reserve file holds some room that nobody else can take. Half of it goes when space falls below the floor, so that
+/// deletes and compaction, which write before they return anything, can go on; the rest when a store is opened on a disk that
+/// others have filled, because opening writes, too.
 class DiskGuard {
  public:
   struct Space {
@@ -46,6 +47,9 @@ class DiskGuard {
 
   /// Of the disk that holds the directory.
   static Result<Space> ReadSpace(const std::string& directory);
+
+  /// Before a store is opened: gives up what is left of its reserve if the disk has less room than that.
+  static void MakeRoomToOpen(const std::string& directory, const std::string& reserve_path, const Logger& logger);
 
   /// Looks at the disk for the first time, and makes the reserve if there is room.
   void Start();
@@ -77,7 +81,7 @@ class DiskGuard {
   void LookNow() VELLUM_EXCLUDES(mu_);
   std::uint64_t SeenRoomForDeletes() const;
   void Look() VELLUM_REQUIRES(mu_);
-  void MakeReserve(const Space& space, std::uint64_t floor) VELLUM_REQUIRES(mu_);
+  void AdjustReserve(const Space& space, std::uint64_t floor, bool low) VELLUM_REQUIRES(mu_);
   bool OverQuota(std::int64_t cost) VELLUM_EXCLUDES(mu_);
 
   const Options options_;
@@ -89,7 +93,7 @@ class DiskGuard {
   std::atomic<std::uint64_t> written_{0};  // since the last look
 
   Mutex mu_;
-  bool has_reserve_ VELLUM_GUARDED_BY(mu_) = false;
+  std::uint64_t reserve_bytes_ VELLUM_GUARDED_BY(mu_) = 0;  // of the reserve file
   std::uint64_t stored_ VELLUM_GUARDED_BY(mu_) = 0;    // as of the last measurement
   std::uint64_t promised_ VELLUM_GUARDED_BY(mu_) = 0;  // cost of what was let through since
   Clock::TimePoint measured_ VELLUM_GUARDED_BY(mu_){};

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "base/manual_clock.h"
 #include "base/test_dir.h"
@@ -27,7 +28,10 @@ class KvDiskGuard : public ::testing::Test {
     options.stored_bytes = [this] { return stored_; };
     return options;
   }
-  bool HasReserve() const { return std::filesystem::exists(dir_.path() + "/RESERVE"); }
+  std::string reserve() const { return dir_.path() + "/RESERVE"; }
+  std::uint64_t ReserveBytes() const {
+    return std::filesystem::exists(reserve()) ? std::filesystem::file_size(reserve()) : 0;
+  }
 
   TestDir dir_;
   ManualClock clock_;
@@ -36,11 +40,10 @@ class KvDiskGuard : public ::testing::Test {
   std::uint64_t stored_ = 0;
 };
 
-TEST_F(KvDiskGuard, BelowTheFloorItRefusesAndGivesUpTheReserve) {
+TEST_F(KvDiskGuard, BelowTheFloorItRefusesAndGivesUpHalfOfTheReserve) {
   DiskGuard guard(MakeOptions());
   guard.Start();
-  EXPECT_TRUE(HasReserve());
-  EXPECT_EQ(std::filesystem::file_size(dir_.path() + "/RESERVE"), kMiB);
+  EXPECT_EQ(ReserveBytes(), kMiB);
   EXPECT_FALSE(guard.Refuses(100));
   space_.free_bytes = 4 * kMiB - 1;
   EXPECT_FALSE(guard.Refuses(100)) << "it does not look at every call";
@@ -48,14 +51,14 @@ TEST_F(KvDiskGuard, BelowTheFloorItRefusesAndGivesUpTheReserve) {
   EXPECT_TRUE(guard.Refuses(100));
   EXPECT_FALSE(guard.Refuses(0)) << "what costs nothing passes";
   EXPECT_TRUE(guard.low());
-  EXPECT_FALSE(HasReserve());
+  EXPECT_EQ(ReserveBytes(), kMiB / 2);
   space_.free_bytes = 5 * kMiB;
   guard.Recheck();
   EXPECT_FALSE(guard.low());
-  EXPECT_FALSE(HasReserve()) << "making it would leave too little";
+  EXPECT_EQ(ReserveBytes(), kMiB / 2) << "making it whole would leave too little";
   space_.free_bytes = 50 * kMiB;
   guard.Recheck();
-  EXPECT_TRUE(HasReserve());
+  EXPECT_EQ(ReserveBytes(), kMiB);
 }
 
 TEST_F(KvDiskGuard, DeletesPassBelowTheFloorUnlessTheyWouldFillTheDisk) {
@@ -122,12 +125,29 @@ TEST_F(KvDiskGuard, OnASmallDiskMoreThanHalfIsKeptFree) {
 
 TEST_F(KvDiskGuard, AReserveOfAnEarlierRunIsGivenUpToo) {
   { DiskGuard(MakeOptions()).Start(); }
-  ASSERT_TRUE(HasReserve());
+  ASSERT_EQ(ReserveBytes(), kMiB);
   space_.free_bytes = kMiB;
   DiskGuard guard(MakeOptions());
   guard.Start();
   EXPECT_TRUE(guard.low());
-  EXPECT_FALSE(HasReserve());
+  EXPECT_EQ(ReserveBytes(), kMiB / 2);
+}
+
+TEST_F(KvDiskGuard, WithRoomLeftOpeningKeepsTheReserve) {
+  DiskGuard(MakeOptions()).Start();
+  DiskGuard::MakeRoomToOpen(dir_.path(), reserve(), {});
+  EXPECT_EQ(ReserveBytes(), kMiB);
+}
+
+TEST_F(KvDiskGuard, WithLessRoomThanTheReserveOpeningTakesIt) {
+  const Result<DiskGuard::Space> space = DiskGuard::ReadSpace(dir_.path());
+  ASSERT_TRUE(space.ok());
+  // Of no blocks, and larger than what the disk has left.
+  std::ofstream(reserve()).close();
+  std::filesystem::resize_file(reserve(), space->free_bytes + 100 * kMiB);
+  DiskGuard::MakeRoomToOpen(dir_.path(), reserve(), {});
+  EXPECT_EQ(ReserveBytes(), 0);
+  DiskGuard::MakeRoomToOpen(dir_.path(), reserve(), {});
 }
 
 TEST_F(KvDiskGuard, WithoutAFloorItDoesNotLook) {

@@ -56,6 +56,7 @@ Status Engine::Impl::Admit(Command* command) {
 }
 
 Status Engine::Impl::CheckRoomForDeletes(const Command& command) {
+  if (const auto* txn = std::get_if<TxnCommand>(&command); txn != nullptr && txn->frees_space) return {};
   bool deletes = false;
   VisitDeletes(command, [&](const DeleteRangeRequest&) { deletes = true; });
   if (!deletes) return {};

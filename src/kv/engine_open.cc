@@ -52,6 +52,7 @@ Engine::Impl::Impl(EngineOptions engine_options)
 Status Engine::Impl::OpenDatabase() {
   const bool create = options.create_if_missing && !options.read_only;
   VELLUM_ASSIGN_OR_RETURN(directory, DataDir::Open(options.data_dir, create));
+  DiskGuard::MakeRoomToOpen(directory->path(), directory->reserve_path(), logger);
   storage::DatabaseOptions database_options;
   database_options.path = directory->database_path();
   Counter& dropped = metrics->AddCounter("etcd_debugging_mvcc_db_compaction_keys_total",

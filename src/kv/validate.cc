@@ -259,7 +259,7 @@ std::size_t PayloadBytes(const Command& command) {
 
 std::int64_t SpaceCost(const Command& command) {
   if (const auto* put = std::get_if<PutCommand>(&command)) return PutCost(put->request);
-  if (const auto* txn = std::get_if<TxnCommand>(&command)) return TxnCost(txn->request);
+  if (const auto* txn = std::get_if<TxnCommand>(&command)) return txn->frees_space ? 0 : TxnCost(txn->request);
   return std::holds_alternative<LeaseGrantCommand>(command) ? 64 : 0;
 }
 

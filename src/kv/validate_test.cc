@@ -122,6 +122,7 @@ TEST(KvValidate, CostIsEtcds) {
   EXPECT_EQ(SpaceCost(LeaseGrantCommand{1, 1}), 64);
   EXPECT_EQ(SpaceCost(TxnCommand{{{}, {Del("a")}, {}}}), 0);
   EXPECT_EQ(SpaceCost(TxnCommand{{{}, {Del("a")}, {Then({Put("a")})}}}), 258);
+  EXPECT_EQ(SpaceCost(TxnCommand{{{}, {Put("a")}, {}}, /*frees_space=*/true}), 0);
   EXPECT_EQ(SpaceCost(LeaseRevokeCommand{1}), 0);
   EXPECT_EQ(SpaceCost(CompactCommand{1}), 0);
 }

@@ -89,6 +89,7 @@ class Catalog {
     std::vector<Expectation> expect;
     std::vector<Put> put;
     std::vector<std::string> remove;
+    bool frees_space = false;  ///< Files go because of it: it goes through on a full disk as well.
   };
 
   virtual ~Catalog() = default;

@@ -33,6 +33,7 @@ Result<std::vector<Catalog::Row>> KvCatalog::List(std::string_view prefix) const
 
 Status KvCatalog::Commit(const Change& change) {
   kv::TxnCommand command;
+  command.frees_space = change.frees_space;
   TxnRequest& txn = command.request;
   for (const Change::Expectation& expectation : change.expect) {
     Compare compare;

@@ -365,6 +365,7 @@ void Store::Abandon(const Building& building) {
   Swept swept;
   if (!RemoveDirectory(GenerationPath(building.id()), &swept).ok() || !registered) return;
   Catalog::Change change;
+  change.frees_space = true;
   change.expect.push_back({(*row)->key, (*row)->mod_revision});
   change.remove.push_back((*row)->key);
   catalog_->Commit(change).IgnoreError("the registration goes with the writer's lease");
@@ -545,6 +546,7 @@ Status Store::PutOpen(SyncEntry* entry, const Building* building, bool writer_bo
 
 Status Store::ForgetOpen(const SyncEntry& entry) {
   Catalog::Change change;
+  change.frees_space = true;
   change.expect.push_back({SyncKey(entry.run.id), entry.mod_revision});
   change.remove.push_back(SyncKey(entry.run.id));
   return catalog_->Commit(change);
@@ -565,6 +567,7 @@ Result<SyncEntry> Store::Rollback(std::string_view sync_id, const std::optional<
 
 Status Store::Remove(const SyncEntry& entry, Writers writers) {
   Catalog::Change change;
+  change.frees_space = true;
   change.expect.push_back({SyncKey(entry.run.id), entry.mod_revision});
   if (writers == Writers::kRefuse && !entry.staging.empty()) change.expect.push_back({GenerationKey(entry.staging), 0});
   change.remove.push_back(SyncKey(entry.run.id));
@@ -611,6 +614,7 @@ Status Store::SweepGeneration(const GenerationEntry& entry, Swept* swept) {
     GenerationEntry deleting = entry;
     deleting.state = GenerationState::kDeleting;
     Catalog::Change change;
+    change.frees_space = true;
     change.expect.push_back({GenerationKey(entry.id), entry.mod_revision});
     change.put.push_back({GenerationKey(entry.id), deleting.ToJson(), 0});
     Status marked = catalog_->Commit(change);
@@ -628,6 +632,7 @@ Status Store::SweepGeneration(const GenerationEntry& entry, Swept* swept) {
   }
   VELLUM_TRY(std::move(removed));
   Catalog::Change change;
+  change.frees_space = true;
   change.remove.push_back(GenerationKey(entry.id));
   VELLUM_TRY(catalog_->Commit(change));
   unreferenced_.erase(entry.id);

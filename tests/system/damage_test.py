@@ -1,4 +1,5 @@
 """Damaged files and a full disk: an error that names the file, never a server that goes on as if nothing had happened."""
+import errno
 import os
 import pathlib
 import re
@@ -9,6 +10,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from support import runner, wait  # noqa: E402
 from support.client import ClientTest, grpc, pb  # noqa: E402
+from support.server import PROGRAM  # noqa: E402
 
 NO_SPACE = "etcdserver: mvcc: database space exceeded"
 
@@ -159,6 +161,92 @@ class FullDisk(ClientTest):
 
         wait.until(writes_again, "space came back", 60)
 
+    def serve_from(self, disk):
+        server = self.make_server()
+        server.data_dir = disk / "data"
+        server.start()
+        client = self.connect(server)
+        for number in range(20):
+            client.put(b"key/%02d" % number, os.urandom(50_000))
+        client.close()
+        return server
+
+    def fill_up(self, disk):
+        """Somebody else takes what is left, to the last byte."""
+        with open(disk / "ballast", "ab", buffering=0) as ballast:
+            try:
+                while ballast.write(b"\0" * (1 << 20)):
+                    pass
+            except OSError as error:
+                self.assertEqual(error.errno, errno.ENOSPC)
+        self.assertEqual(os.statvfs(disk).f_bavail, 0)
+
+    def serves_what_there_is(self, server):
+        client = self.connect(server)
+        found = client.get(b"key/", b"key0")
+        self.assertEqual([len(pair.value) for pair in found.kvs], [50_000] * 20)
+        with self.assertRaises(grpc.RpcError) as raised:
+            client.put(b"more", b"x" * 100_000)
+        self.assertEqual(raised.exception.details(), NO_SPACE)
+        client.compact(client.revision(), physical=True)
+        client.close()
+
+    def test_it_starts_on_a_disk_that_filled_up_while_it_was_stopped(self):
+        disk = self.mount(96)
+        server = self.serve_from(disk)
+        server.stop()
+        self.fill_up(disk)
+        server.start()
+        self.serves_what_there_is(server)
+
+    def test_it_starts_again_on_a_disk_that_filled_up_while_it_ran(self):
+        disk = self.mount(96)
+        server = self.serve_from(disk)
+        self.fill_up(disk)
+        # It notices by its next look, and gives up half of the reserve. Until then small puts fit into what the log has ahead.
+        client = self.connect(server)
+        reserve = disk / "data" / "RESERVE"
+        whole = reserve.stat().st_size
+
+        def refused():
+            try:
+                client.put(b"more")
+            except grpc.RpcError as error:
+                return error
+            return None
+
+        self.assertEqual(wait.until(refused, "puts are refused").details(), NO_SPACE)
+        self.assertEqual(reserve.stat().st_size, whole // 2)
+        # That goes, too. The other half is for the next start.
+        self.fill_up(disk)
+        server.kill()
+        server.start()
+        self.assertFalse(reserve.exists())
+        self.serves_what_there_is(server)
+
+    def test_a_sync_can_be_deleted_on_a_full_disk(self):
+        disk = self.mount(96)
+
+        def sync(*words):
+            done = subprocess.run([str(PROGRAM), "sync", *words, "--data-dir", str(disk / "data")], capture_output=True, text=True,
+                                  check=False)
+            return done.returncode, done.stdout + done.stderr
+
+        fixtures = pathlib.Path(__file__).resolve().parents[1] / "fixtures" / "c1z"
+        code, out = sync("import", str(fixtures / "dir.v1.c1z"), str(fixtures / "tiny.v1.c1z"))
+        self.assertEqual(code, 0, out)
+        self.fill_up(disk)
+        code, out = sync("list", "-o", "csv")
+        self.assertEqual((code, out.count("sealed")), (0, 2), out)
+        code, out = sync("import", str(fixtures / "dir-newer.v1.c1z"))
+        self.assertEqual((code, "space" in out), (2, True), out)
+        free = os.statvfs(disk).f_bavail
+        code, out = sync("delete", "3AKrFfy3kUrti6RckrYBwUorilJ")
+        self.assertEqual(code, 0, out)
+        self.assertGreater(os.statvfs(disk).f_bavail, free)
+        code, out = sync("list", "-o", "csv")
+        self.assertEqual((code, out.count("sealed")), (0, 1), out)
+
     def test_without_a_floor_nothing_acknowledged_is_lost(self):
         disk = self.mount(96)
         server = self.make_server("--free-space-floor-bytes=0")
@@ -181,7 +269,6 @@ class FullDisk(ClientTest):
 
 class Rescue(ClientTest):
     def test_the_loss_can_be_accepted_on_purpose(self):
-        from support.server import PROGRAM
         server = self.start_server()
         client = self.connect(server)
         for number in range(200):

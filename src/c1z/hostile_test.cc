@@ -184,6 +184,11 @@ TEST_F(Hostile, WrongColumnTypes) {
   ExpectRefused(FileOf(loose + "UPDATE v1_grants SET data = NULL WHERE external_id = 'b';"), "no message");
   ExpectRefused(FileOf(loose + "UPDATE v1_grants SET data = 5;"), "no message");
   ExpectRefused(FileOf(loose + "UPDATE v1_grants SET data = x'0A7F';"), "the message is not protobuf");
+  // An id that is no UTF-8, an annotation that ends too early, an expansion that is garbage.
+  ExpectRefused(FileOf(loose + "UPDATE v1_grants SET data = x'1A02C328';"), "the message is not protobuf");
+  ExpectRefused(FileOf(loose + "UPDATE v1_grants SET data = x'1A016122020A7F';"), "the message is not protobuf");
+  ExpectRefused(FileOf(loose + "ALTER TABLE v1_grants ADD COLUMN expansion; UPDATE v1_grants SET expansion = x'0A7F';"),
+                "the message is not protobuf");
   ExpectRefused(FileOf(loose + "UPDATE v1_grants SET principal_resource_id = 5;"), "a number where text belongs");
   ExpectRefused(FileOf(loose + "UPDATE v1_grants SET principal_resource_id = NULL;"), "v1_grants");
   const auto skipped =

@@ -95,7 +95,7 @@ Status PlainCheck::CheckRow(const PageRecord& row, RecordView* record) {
 }
 
 /// A row that import would take and export would write as it is.
-Status PlainCheck::CheckRecord(const PageRecord& row, RecordView* into) const {
+Status PlainCheck::CheckRecord(const PageRecord& row, RecordView* into) {
   const PageValue& data = Named(row, kData);
   if (data.kind != Kind::kBlob) return Odd("a message that is no blob");
   RecordView record;
@@ -133,6 +133,7 @@ Status PlainCheck::CheckRecord(const PageRecord& row, RecordView* into) const {
     case RecordType::kGrant: VELLUM_TRY(TakeGrant(row, &record)); break;
   }
   if (const Status usable = sync::CheckRecord(record); !usable.ok()) return Odd(usable.message());
+  if (!messages_.Passes(record)) return Odd("a message that is not protobuf");
   *into = record;
   return {};
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "c1z/message_check.h"
 #include "c1z/pages.h"
 #include "c1z/plain_schema.h"
 #include "sync/record.h"
@@ -50,7 +51,7 @@ class PlainCheck {
   std::int64_t last_row() const { return last_row_.value_or(0); }
 
  private:
-  Status CheckRecord(const PageRecord& row, sync::RecordView* into) const;
+  Status CheckRecord(const PageRecord& row, sync::RecordView* into);
   Status TakeGrant(const PageRecord& row, sync::RecordView* record) const;
   Status Odd(const std::string& what) const;
 
@@ -58,6 +59,7 @@ class PlainCheck {
   const std::string from_;
   std::array<int, kColumns> columns_{};
   std::optional<std::int64_t> last_row_;
+  MessageCheck messages_;
 };
 
 /// Checks an index's entries as they come, after the rows of its table. Not thread-safe.

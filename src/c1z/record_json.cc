@@ -7,7 +7,6 @@
 #include "base/bytes.h"
 #include "c1/connector/v2/connector.pb.h"
 #include "c1z/record_fields.h"
-#include "c1z/v1_rows.h"
 #include "sync/sha256.h"
 #include "sync/stamp_text.h"
 
@@ -148,10 +147,6 @@ Status GrantFields(const RecordView& record, json* fields) {
 }  // namespace
 
 Status NotProtobuf(std::string_view bytes) { return InvalidArgument("the message is not protobuf: " + Printable(bytes)); }
-
-Status CheckMessage(const RecordView& record) {
-  return ReadMessageIdentity(record.type, record.data) ? Status() : NotProtobuf(record.data);
-}
 
 std::int64_t NanosecondsOf(const google::protobuf::Timestamp& time) {
   std::int64_t nanos = 0;

@@ -17,9 +17,6 @@ std::string_view RecordTypeName(sync::RecordType type);
 ///   grant [the entitlement's three, principal type, principal id, id] · asset [id]
 nlohmann::json RecordId(const sync::RecordView& record);
 
-/// kInvalidArgument if the record's bytes are no message of its type, as far as that shows without decoding all of it.
-Status CheckMessage(const sync::RecordView& record);
-
 /// What the connector's message says beside the identity: display_name, annotations as {type_url, value_b64}, a resource's
 /// parent and profile, a grant's expansion and sources, an asset's size and SHA-256. Defaults are left out. Bytes that are
 /// no UTF-8 are replaced. kInvalidArgument if the message is not protobuf.

@@ -9,6 +9,7 @@
 #include "base/test_dir.h"
 #include "base/test_random.h"
 #include "c1/connector/v2/connector.pb.h"
+#include "c1z/message_check.h"
 #include "c1z/reader.h"
 
 /// The printer against the document that it stands for: the same text for every record, or an error from both.
@@ -24,6 +25,7 @@ void ExpectPrintedAsDocument(RecordPrinter* printer, const RecordView& record) {
   const Status printed = printer->Append(record, &text);
   const auto document = RecordObject(record);
   ASSERT_EQ(printed.ok(), document.ok()) << printed.ToString();
+  ASSERT_EQ(MessageCheck().Passes(record), printed.ok()) << "what comes in must come out";
   if (printed.ok()) {
     ASSERT_EQ(text, "before" + document->dump(-1, ' ', false, json::error_handler_t::replace));
   } else {

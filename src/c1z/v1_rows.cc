@@ -329,9 +329,11 @@ Status RowDecoder::Decode(const Statement& row, RecordView* record, ReadReport* 
   VELLUM_TRY(FillIdentity(*message, record));
   VELLUM_TRY(sync::CheckRecord(*record));
   CountDisagreements(row, *message, *record, report);
-  if (type_ != RecordType::kGrant) return {};
-  record->slim = !message->has_bodies;
-  return MoveExpansion(record, report);
+  if (type_ == RecordType::kGrant) {
+    record->slim = !message->has_bodies;
+    VELLUM_TRY(MoveExpansion(record, report));
+  }
+  return check_.Passes(*record) ? Status() : NotAMessage();
 }
 
 }  // namespace vellum::c1z

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "c1z/message_check.h"
 #include "c1z/reader.h"
 #include "c1z/sqlite.h"
 #include "c1z/v1_reader.h"
@@ -63,6 +64,7 @@ class RowDecoder {
   const sync::RecordType type_;
   const Zone* const zone_;
   std::optional<Expansion> moved_;
+  MessageCheck check_;
 };
 
 }  // namespace vellum::c1z

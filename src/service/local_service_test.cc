@@ -100,6 +100,8 @@ TEST_F(LocalService, WhatIsNoMessageIsNotTaken) {
   sync::RecordView grant = Grant("alice");
   grant.data = "\xFF\xFF";
   EXPECT_EQ((*writer)->Put(grant).code(), Code::kInvalidArgument);
+  grant.data = "\x1A\x02\xC3\x28";  // its id is no UTF-8
+  EXPECT_EQ((*writer)->Put(grant).code(), Code::kInvalidArgument);
   sync::RecordView asset;
   asset.type = sync::RecordType::kAsset;
   asset.id = "icon";

@@ -4,7 +4,8 @@
 #include <cstring>
 #include <filesystem>
 
-#include "c1z/record_json.h"
+#include "base/bytes.h"
+#include "c1z/message_check.h"
 #include "service/local_sync_service.h"
 
 namespace vellum::service {
@@ -16,7 +17,7 @@ class LocalWriter final : public RecordWriter {
       : service_(service), sync_id_(std::move(sync_id)), writer_(std::move(writer)) {}
 
   Status Put(const sync::RecordView& record) override {
-    VELLUM_TRY(c1z::CheckMessage(record));
+    if (!messages_.Passes(record)) return InvalidArgument("the message is not protobuf: " + Printable(record.data));
     return writer_->Put(record);
   }
   Status Checkpoint(std::string_view token) override { return writer_->Checkpoint(token); }
@@ -30,6 +31,7 @@ class LocalWriter final : public RecordWriter {
   LocalSyncService* const service_;
   const std::string sync_id_;
   const std::unique_ptr<sync::SyncWriter> writer_;
+  c1z::MessageCheck messages_;
 };
 
 }  // namespace

@@ -8,8 +8,8 @@
 namespace vellum::c1z {
 
 /// Tells whether bytes are a connector's message, down to its last string: whatever passes can be printed and served later,
-/// and be read by the connectors' own tools. Costs about as much as decoding the message. Keeps its buffers from message to
-/// message. Not thread-safe; one per thread.
+/// and be read by the connectors' own tools. Linear in the bytes, without decoding them; what is unusual is decoded. Keeps
+/// its buffers from message to message. Not thread-safe; one per thread.
 class MessageCheck {
  public:
   MessageCheck();

@@ -21,7 +21,8 @@ struct DeleteRangeCommand {
 };
 struct TxnCommand {
   TxnRequest request;
-  /// It is let in on a full disk as well. For the store's own parts: it is small, and space comes back because of it.
+  /// It is let in on a full disk as well, as long as the log has room. For the store's own parts: it is small, and space
+  /// comes back because of it.
   bool frees_space = false;
 };
 /// Whose checks a compaction passes. They differ in one case: etcd accepts revision 0 on a store that was never compacted.

@@ -16,6 +16,8 @@ namespace {
 constexpr std::uint64_t kReserveBytesMax = 16u << 20;
 /// With so many times the store's size free, no delete can fill the disk.
 constexpr std::uint64_t kPlenty = 4;
+/// The log takes its space ahead, a quarter of this at a time.
+constexpr std::uint64_t kLogBytes = 1u << 20;
 /// How much may be let through against a quota before the store is measured again.
 constexpr std::uint64_t kPromisedBytesMax = 64u << 10;
 /// What etcd's quota is when nobody has set one.
@@ -171,6 +173,11 @@ std::uint64_t DiskGuard::SeenRoomForDeletes() const {
 std::uint64_t DiskGuard::RoomForDeletes() {
   LookNow();
   return SeenRoomForDeletes();
+}
+
+bool DiskGuard::IsExhausted() {
+  LookNow();
+  return free_.load(std::memory_order_relaxed) < kLogBytes;
 }
 
 bool DiskGuard::RefusesDelete(const std::function<std::uint64_t()>& estimate) {

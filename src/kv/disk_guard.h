@@ -60,6 +60,9 @@ class DiskGuard {
   /// True if a delete has to be refused now. `estimate` tells about how many bytes it needs at most; it is called only
   /// where space is not plentiful, perhaps twice.
   bool RefusesDelete(const std::function<std::uint64_t()>& estimate) VELLUM_EXCLUDES(mu_);
+  /// True if there may be no room for the log itself: then nothing is let in at all, because a write that fails ends all
+  /// writing. Looks at the disk.
+  bool IsExhausted() VELLUM_EXCLUDES(mu_);
   /// How many bytes deletes may still take before only compaction has room; UINT64_MAX where space is plentiful. Looks at
   /// the disk.
   std::uint64_t RoomForDeletes() VELLUM_EXCLUDES(mu_);

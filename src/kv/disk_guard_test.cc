@@ -88,6 +88,15 @@ TEST_F(KvDiskGuard, DeletesPassBelowTheFloorUnlessTheyWouldFillTheDisk) {
   EXPECT_TRUE(refuses(0));
 }
 
+TEST_F(KvDiskGuard, WithoutRoomForTheLogItIsExhausted) {
+  DiskGuard guard(MakeOptions());
+  guard.Start();
+  space_.free_bytes = kMiB;
+  EXPECT_FALSE(guard.IsExhausted());
+  space_.free_bytes = kMiB - 1;
+  EXPECT_TRUE(guard.IsExhausted());
+}
+
 TEST_F(KvDiskGuard, WhatIsInMemoryCountsAsWritten) {
   DiskGuard::Options options = MakeOptions();
   std::uint64_t pending = 0;
@@ -157,6 +166,7 @@ TEST_F(KvDiskGuard, WithoutAFloorItDoesNotLook) {
   DiskGuard guard(options);
   guard.Start();
   EXPECT_FALSE(guard.Refuses(1 << 30));
+  EXPECT_FALSE(guard.IsExhausted());
   EXPECT_EQ(looks_, 0);
 }
 

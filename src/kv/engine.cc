@@ -56,7 +56,10 @@ Status Engine::Impl::Admit(Command* command) {
 }
 
 Status Engine::Impl::CheckRoomForDeletes(const Command& command) {
-  if (const auto* txn = std::get_if<TxnCommand>(&command); txn != nullptr && txn->frees_space) return {};
+  if (const auto* txn = std::get_if<TxnCommand>(&command); txn != nullptr && txn->frees_space) {
+    if (!guard->IsExhausted()) return {};
+    return ResourceExhausted("the disk is too full to give files back: remove something else first", Reason::kNoSpace);
+  }
   bool deletes = false;
   VisitDeletes(command, [&](const DeleteRangeRequest&) { deletes = true; });
   if (!deletes) return {};

@@ -5,6 +5,8 @@
 #include "base/bytes.h"
 #include "base/crc32c.h"
 #include "base/test_dir.h"
+#include "base/test_random.h"
+#include "c1z/message_check.h"
 #include "c1z/v3/bytes.h"
 #include "c1z/v3/columns.h"
 #include "c1z/v3/merge.h"
@@ -172,6 +174,60 @@ TEST(V3Bytes, AGrant) {
   std::string again;
   AppendKey(&again, grant, Identity::kStructural);
   EXPECT_EQ(again, key);
+}
+
+std::string Field(int number, const std::string& bytes) {
+  std::string field(1, static_cast<char>(number << 3 | 2));
+  AppendLengthPrefixed(&field, bytes);
+  return field;
+}
+
+/// Changed at random, values are refused, or become messages that protobuf reads: what comes in must come out.
+TEST(V3Bytes, WhatIsTakenIsAMessage) {
+  sync::RecordView grant;
+  grant.type = sync::RecordType::kGrant;
+  grant.type_id = "group";
+  grant.resource_id = "g";
+  grant.entitlement_id = "group:g:member";
+  grant.principal_type_id = "user";
+  grant.principal_id = "zed";
+  sync::RecordView resource;
+  resource.type = sync::RecordType::kResource;
+  resource.type_id = "user";
+  resource.id = "zed";
+  const std::string annotation = Field(1, "type") + Field(2, "value");
+  const std::string entry = Field(1, "key") + Field(2, Field(5, Field(1, Field(1, "inner") + Field(2, Field(3, "text")))));
+  const std::string status = Unhex("08 01") + Field(2, "ok");
+  // A tag and a length of six bytes, which not all readers of protobuf take.
+  const std::string long_tag = Unhex("8a 80 80 80 80 00 01 61");
+  const std::string long_length = Unhex("0a 81 80 80 80 80 00 61");
+  const std::vector<std::pair<sync::RecordView, std::string>> values = {
+      {grant, Field(8, annotation) + Field(9, Field(1, "source") + Field(2, Unhex("20 01"))) + Field(6, Field(1, "id"))},
+      {grant, Field(8, long_tag)},
+      {grant, Field(8, long_length)},
+      {grant, Field(6, long_length)},
+      {resource, Field(7, annotation) + Field(9, Field(1, entry)) + Field(10, status) + Field(11, Unhex("08 05 10 06"))},
+      {resource, Field(9, long_tag)},
+      {resource, Field(10, long_length)},
+  };
+  auto random = SeededRandom();
+  MessageCheck messages;
+  RecordDecoder decoder(Identity::kStructural);
+  int taken = 0;
+  for (const auto& [record, more] : values) {
+    const std::string key = RecordRow(record, 1).key;
+    const std::string whole = EncodeStorage(record) + more;
+    for (int round = 0; round < 20'000; ++round) {
+      std::string value = whole;
+      for (int i = round % 4; i > 0; --i) value[random() % value.size()] = static_cast<char>(random());
+      sync::RecordView read;
+      std::uint64_t unstamped = 0;
+      if (!decoder.Decode(record.type, key, value, &read, &unstamped).ok()) continue;
+      ++taken;
+      ASSERT_TRUE(messages.Passes(read)) << Printable(value, 4096);
+    }
+  }
+  EXPECT_GT(taken, 1000);
 }
 
 TEST(V3Bytes, ARangeDeletion) {

@@ -4,6 +4,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/bytes.h"
+
 namespace vellum::c1z::v3 {
 
 /// One field of an encoded protobuf message.
@@ -25,19 +27,19 @@ class WireReader {
     if (at_ == end_) return false;
     const char* const start = at_;
     std::uint64_t tag = 0;
-    if (!Varint(&tag) || tag >> 3 == 0 || tag >> 32 != 0) return Fail();
+    if (!Varint(&tag, kShortBytesMax) || tag >> 3 == 0 || tag >> 32 != 0) return Fail();
     field->number = tag >> 3;
     field->type = static_cast<std::uint8_t>(tag & 7);
     std::uint64_t size = 0;
     switch (field->type) {
       case 0:
-        if (!Varint(&field->value)) return Fail();
+        if (!Varint(&field->value, kVarintBytesMax)) return Fail();
         break;
       case 1:
         if (!Fixed(8, &field->value)) return Fail();
         break;
       case 2:
-        if (!Varint(&size) || size > static_cast<std::uint64_t>(end_ - at_)) return Fail();
+        if (!Varint(&size, kShortBytesMax) || size > static_cast<std::uint64_t>(end_ - at_)) return Fail();
         field->bytes = {at_, static_cast<std::size_t>(size)};
         at_ += size;
         break;
@@ -52,9 +54,12 @@ class WireReader {
   bool damaged() const { return damaged_; }
 
  private:
-  bool Varint(std::uint64_t* value) {
+  /// Of tags and lengths: protobuf reads no longer ones, also where they say no more.
+  static constexpr unsigned kShortBytesMax = 5;
+
+  bool Varint(std::uint64_t* value, unsigned bytes_max) {
     std::uint64_t read = 0;
-    for (unsigned shift = 0; at_ != end_; shift += 7) {
+    for (unsigned shift = 0; at_ != end_ && shift < 7 * bytes_max; shift += 7) {
       const auto byte = static_cast<std::uint8_t>(*at_++);
       if (shift == 63 && byte > 1) return false;
       read |= std::uint64_t{byte & 0x7Fu} << shift;

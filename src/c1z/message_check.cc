@@ -7,6 +7,7 @@
 #include <map>
 
 #include "c1/connector/v2/connector.pb.h"
+#include "c1z/record_fields.h"
 #include "c1z/v3/wire.h"
 
 namespace vellum::c1z {
@@ -169,6 +170,10 @@ bool MessageCheck::Passes(const sync::RecordView& record) {
     case sync::RecordType::kAsset: return true;
   }
   return false;
+}
+
+Status CheckedSink::Put(const sync::RecordView& record) {
+  return messages_.Passes(record) ? to_->Put(record) : NotProtobuf(record.data);
 }
 
 }  // namespace vellum::c1z

@@ -25,4 +25,15 @@ class MessageCheck {
   std::unique_ptr<Impl> impl_;
 };
 
+/// Hands on the records whose messages pass, and answers kInvalidArgument to others. Not thread-safe.
+class CheckedSink final : public sync::RecordSink {
+ public:
+  explicit CheckedSink(sync::RecordSink* to) : to_(to) {}
+  Status Put(const sync::RecordView& record) override;
+
+ private:
+  sync::RecordSink* const to_;
+  MessageCheck messages_;
+};
+
 }  // namespace vellum::c1z

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "base/bytes.h"
+#include "c1z/message_check.h"
 #include "rpc/sync_methods.h"
 #include "service/stores.h"
 
@@ -202,6 +203,7 @@ Status TakeSync(const SyncMethodContext& context, const v1::CompactRequest::Star
     if (run.id != start.sync_id()) return InvalidArgument("the records are of another sync than the one to be replaced");
     VELLUM_ASSIGN_OR_RETURN(writer, sync::SyncWriter::Begin(store, run, start.connector()));
   }
+  c1z::CheckedSink sink(writer.get());
   v1::CompactRequest message;
   for (;;) {
     VELLUM_ASSIGN_OR_RETURN(const bool came, context.call->Read(&message));
@@ -214,7 +216,7 @@ Status TakeSync(const SyncMethodContext& context, const v1::CompactRequest::Star
       continue;
     }
     const std::uint64_t before = taker.records();
-    VELLUM_TRY(taker.TakeBatch(message.records(), writer.get()));
+    VELLUM_TRY(taker.TakeBatch(message.records(), &sink));
     context.environment->records_received.Increment(static_cast<double>(taker.records() - before));
   }
   VELLUM_TRY(taker.CheckNothingWaits("the end"));

@@ -4,7 +4,6 @@
 #include <cstring>
 #include <filesystem>
 
-#include "base/bytes.h"
 #include "c1z/message_check.h"
 #include "service/local_sync_service.h"
 
@@ -14,12 +13,9 @@ namespace {
 class LocalWriter final : public RecordWriter {
  public:
   LocalWriter(LocalSyncService* service, std::string sync_id, std::unique_ptr<sync::SyncWriter> writer)
-      : service_(service), sync_id_(std::move(sync_id)), writer_(std::move(writer)) {}
+      : service_(service), sync_id_(std::move(sync_id)), writer_(std::move(writer)), sink_(writer_.get()) {}
 
-  Status Put(const sync::RecordView& record) override {
-    if (!messages_.Passes(record)) return InvalidArgument("the message is not protobuf: " + Printable(record.data));
-    return writer_->Put(record);
-  }
+  Status Put(const sync::RecordView& record) override { return sink_.Put(record); }
   Status Checkpoint(std::string_view token) override { return writer_->Checkpoint(token); }
   const std::string& token() const override { return writer_->token(); }
   Result<SyncDescription> Seal(sync::Stamp ended_at, const sync::Work& work) override {
@@ -31,7 +27,7 @@ class LocalWriter final : public RecordWriter {
   LocalSyncService* const service_;
   const std::string sync_id_;
   const std::unique_ptr<sync::SyncWriter> writer_;
-  c1z::MessageCheck messages_;
+  c1z::CheckedSink sink_;
 };
 
 }  // namespace

@@ -298,6 +298,19 @@ class Streams(SyncServiceTest):
                 if each.WhichOneof("message") == "gone"]
         self.assertEqual(gone, [b"s1"])
 
+    def test_what_is_no_message_does_not_come_in_on_any_stream(self):
+        invalid = grpc.StatusCode.INVALID_ARGUMENT
+        list(self.syncs.Write(iter([start(b"s1"), grants(0, 3), SEAL])))
+        run = sync.SyncRun(id=b"s1", type=b"full", ended_at=2)
+        # No protobuf, a name that is no UTF-8, an annotation that ends too early.
+        for data in (b"\xff\xff", b"\x1a\x02\xc3\x28", b"\x22\x02\x0a\x7f"):
+            records = sync.RecordBatch(records=[sync.Record(type=sync.Record.RESOURCE, resource_type=b"t", id=b"x", data=data)])
+            self.fails(self.syncs.Write(iter([start(b"s2"), sync.WriteRequest(records=records), SEAL])), invalid, "not protobuf")
+            self.fails(self.syncs.Compact(iter([sync.CompactRequest(start=sync.CompactRequest.Start(sync_id=b"s1", run=run)),
+                                                sync.CompactRequest(records=records)])), invalid, "not protobuf")
+        self.assertEqual(self.sync_ids(), ["s1"])
+        self.assertEqual(self.records_of(b"s1"), 3)
+
     def test_messages_out_of_order_are_refused_and_leave_nothing(self):
         invalid = grpc.StatusCode.INVALID_ARGUMENT
         self.fails(self.syncs.Write(iter([grants(0, 1)])), invalid, "not its start")

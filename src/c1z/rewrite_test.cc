@@ -285,6 +285,10 @@ TEST_F(Rewriting, WhatWouldNotFitGoesTheOtherWay) {
       {"UPDATE v1_grants SET principal_resource_id = 'u100', entitlement_id = 'group:g2:member', resource_id = 'g2' "
        "WHERE id = 821",
        "two grants are one"},
+      // An id that is no UTF-8, a source that ends too early, an expansion that is garbage: no import takes them.
+      {"UPDATE v1_grants SET data = x'1A02C328' WHERE id = 17", "not protobuf"},
+      {"UPDATE v1_grants SET data = x'2A030A7F78' WHERE id = 17", "not protobuf"},
+      {"UPDATE v1_grants SET expansion = x'0A7F' WHERE id = 17", "not protobuf"},
   };
   for (const auto& [change, why] : cases) {
     SCOPED_TRACE(change);

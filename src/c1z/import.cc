@@ -134,8 +134,9 @@ Result<std::vector<ImportedSync>> ImportFile(sync::Store* store, const std::stri
     }
     auto one = ImportSync(store, reader.get(), source, connector, options, work, &done);
     if (!one.ok()) {
-      // What the reader says names the file already.
-      const bool named = one.error().message().find(path) != std::string::npos;
+      // What the reader says begins with the file already. Elsewhere in a text a short name may stand by chance.
+      const std::string_view why = one.error().message();
+      const bool named = why.starts_with(path + ":") || why.starts_with(path + ",");
       return named ? std::move(one).error() : std::move(one).error().WithContext(path);
     }
     one->format = reader->format();

@@ -6,6 +6,7 @@ runs have in common, which is replaced by its place in the order of appearance (
 import json
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -222,6 +223,14 @@ class BothWays(SyncServiceTest):
         code, _, error = run("--endpoint", "127.0.0.1:1", "sync", "list")
         self.assertEqual(code, 2)
         self.assertIn("127.0.0.1:1", error)
+
+    def test_a_file_is_named_whatever_its_name_is(self):
+        self.both("import", CONTENTS[0])
+        for folder in ("here", "there"):
+            for name in ("s", "exists"):
+                shutil.copy(CONTENTS[1], self.folder / folder / name)
+        for name in ("s", "exists"):
+            self.assertIn(f"vellum: {name}: sync ", self.both("import", name, code=2))
 
     def test_a_held_directory_is_refused_naming_the_endpoint(self):
         code, _, error = run("sync", "list", "--data-dir", self.server.data_dir)

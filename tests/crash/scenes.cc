@@ -45,7 +45,7 @@ Status PutRecords(RecordSink* sink, int from, int to, const std::string& flavour
       record.principal_type_id = "user";
       record.principal_id = principal;
       record.needs_expansion = i % 2 == 0;
-      record.expansion = i % 2 == 0 ? "e" : "";
+      record.expansion = i % 2 == 0 ? "\x0A\x01\x65" : "";
     }
     VELLUM_TRY(sink->Put(record));
   }

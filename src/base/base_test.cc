@@ -6,10 +6,25 @@
 #include "base/log.h"
 #include "base/manual_clock.h"
 #include "base/metrics.h"
+#include "base/utf8.h"
 #include "vellum/status.h"
 
 namespace vellum {
 namespace {
+
+TEST(Utf8, ShortestFormsOnly) {
+  for (const char* good :
+       {"", "plain ascii of some length", "\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x94\x91", "aaaaaaaa\xC3\xA9" "bbbbbbbb"}) {
+    EXPECT_TRUE(IsUtf8(good)) << good;
+  }
+  for (const char* bad :
+       {"\x80", "\xC3", "\xC0\x80", "\xE0\x80\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "aaaaaaaaaaa\xFF"}) {
+    EXPECT_FALSE(IsUtf8(bad)) << Printable(bad);
+  }
+  EXPECT_EQ(Utf8Length("a\xC3\xA9"), 1u);
+  EXPECT_EQ(Utf8Length("\xE2\x82\xAC" "b"), 3u);
+  EXPECT_EQ(Utf8Length("\xE2\x82"), 0u);
+}
 
 TEST(Status, CarriesCodeReasonAndMark) {
   const Status ok;

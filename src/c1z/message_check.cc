@@ -6,9 +6,9 @@
 #include <cstdint>
 #include <map>
 
+#include "base/utf8.h"
 #include "c1/connector/v2/connector.pb.h"
 #include "c1z/record_fields.h"
-#include "c1z/v3/wire.h"
 
 namespace vellum::c1z {
 namespace {
@@ -116,7 +116,7 @@ bool IsPlain(const Shape& shape, std::string_view message, int depth) {
     switch (field.look) {
       case Shape::Look::kSkip: break;
       case Shape::Look::kText:
-        if (!v3::IsUtf8(bytes)) return false;
+        if (!IsUtf8(bytes)) return false;
         break;
       case Shape::Look::kMessage:
         if (!IsPlain(*field.shape, bytes, depth + 1)) return false;

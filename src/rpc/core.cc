@@ -3,44 +3,10 @@
 #include <limits>
 #include <vector>
 
+#include "base/utf8.h"
+
 namespace vellum::rpc {
 namespace {
-
-// Whether `text` is UTF-8 as Unicode defines it: shortest forms only, no surrogates, nothing beyond U+10FFFF.
-bool IsUtf8(std::string_view text) {
-  std::size_t at = 0;
-  const auto byte = [&text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  while (at < text.size()) {
-    const unsigned char lead = byte(at);
-    std::size_t more = 0;
-    unsigned char low = 0x80;   // bounds of the first byte that follows
-    unsigned char high = 0xbf;
-    if (lead < 0x80) {
-      ++at;
-      continue;
-    }
-    if (lead >= 0xc2 && lead <= 0xdf) {
-      more = 1;
-    } else if (lead >= 0xe0 && lead <= 0xef) {
-      more = 2;
-      if (lead == 0xe0) low = 0xa0;
-      if (lead == 0xed) high = 0x9f;
-    } else if (lead >= 0xf0 && lead <= 0xf4) {
-      more = 3;
-      if (lead == 0xf0) low = 0x90;
-      if (lead == 0xf4) high = 0x8f;
-    } else {
-      return false;
-    }
-    if (text.size() - at <= more) return false;
-    if (byte(at + 1) < low || byte(at + 1) > high) return false;
-    for (std::size_t i = 2; i <= more; ++i) {
-      if ((byte(at + i) & 0xc0) != 0x80) return false;
-    }
-    at += more + 1;
-  }
-  return true;
-}
 
 constexpr char kRangeSecondsName[] = "etcd_server_range_duration_seconds";
 constexpr char kRangeSecondsHelp[] = "Duration of range requests, by outcome.";

@@ -14,27 +14,12 @@
 #include <shared_mutex>
 
 #include "base/bytes.h"
+#include "base/utf8.h"
 
 namespace vellum::server {
 namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
-
-// Length of the UTF-8 sequence at the front of `bytes`, 0 if there is none. Overlong forms, surrogates and what lies
-// beyond U+10FFFF are none.
-std::size_t Utf8Length(std::string_view bytes) {
-  const auto at = [bytes](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
-  const unsigned char first = at(0);
-  if (first < 0x80) return 1;
-  const std::size_t length = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
-  if (first < 0xC2 || first > 0xF4 || bytes.size() < length) return 0;
-  for (std::size_t i = 1; i < length; ++i) {
-    if ((at(i) & 0xC0) != 0x80) return 0;
-  }
-  if ((first == 0xE0 && at(1) < 0xA0) || (first == 0xED && at(1) > 0x9F)) return 0;
-  if ((first == 0xF0 && at(1) < 0x90) || (first == 0xF4 && at(1) > 0x8F)) return 0;
-  return length;
-}
 
 std::string_view LevelName(LogLevel level) {
   switch (level) {

@@ -1,6 +1,7 @@
 #include "c1z/v3/header.h"
 
 #include "base/bytes.h"
+#include "base/utf8.h"
 #include "c1z/v3/bytes.h"
 #include "c1z/v3/wire.h"
 

@@ -431,15 +431,6 @@ TEST(V3Ranges, OverlappingDeletionsKeepTheHighestNumber) {
   for (const auto& [key, sequence] : expected) EXPECT_EQ(ranges.Covering(key), sequence) << key;
 }
 
-TEST(V3Wire, Utf8) {
-  for (const char* good : {"", "plain ascii of some length", "\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x94\x91", "aaaaaaaa\xC3\xA9" "bbbbbbbb"}) {
-    EXPECT_TRUE(IsUtf8(good)) << good;
-  }
-  for (const char* bad : {"\x80", "\xC3", "\xC0\x80", "\xE0\x80\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "aaaaaaaaaaa\xFF"}) {
-    EXPECT_FALSE(IsUtf8(bad)) << Printable(bad);
-  }
-}
-
 TEST(V3Keys, EscapesKeepTheOrderOfParts) {
   sync::RecordView record;
   record.type = sync::RecordType::kResource;

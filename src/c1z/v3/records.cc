@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/bytes.h"
+#include "base/utf8.h"
 #include "c1z/v3/bytes.h"
 #include "c1z/v3/header.h"
 #include "c1z/v3/wire.h"

@@ -95,7 +95,4 @@ constexpr std::size_t VarintSize(std::uint64_t value) {
   return size;
 }
 
-/// Well-formed UTF-8: no surrogates, nothing overlong, nothing beyond U+10FFFF.
-bool IsUtf8(std::string_view text);
-
 }  // namespace vellum::c1z::v3

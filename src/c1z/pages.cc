@@ -83,7 +83,8 @@ bool ParseRecord(std::string_view record, std::vector<PageValue>* values) {
     values->push_back(ToValue(serial, {record.data() + value_at, static_cast<std::size_t>(value_bytes)}));
     value_at += value_bytes;
   }
-  return true;
+  // SQLite does not read a row with bytes that are no value's, either.
+  return at == header_end && value_at == record.size();
 }
 
 struct DatabasePages::Impl {

@@ -21,7 +21,7 @@ struct PageRecord {
   std::string_view bytes;  ///< The record as it is stored; the views of `values` lie in it.
 };
 
-/// The values of a record that is in one piece: views into it. False if they do not fit into it.
+/// The values of a record that is in one piece: views into it. False if they do not fill it: fewer bytes or more.
 bool ParseRecord(std::string_view record, std::vector<PageValue>* values);
 
 /// The file, which must not change meanwhile. Everything in it is hostile: what does not fit is kInvalidArgument with

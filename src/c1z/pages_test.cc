@@ -4,6 +4,8 @@
 
 #include <fstream>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/test_dir.h"
 #include "c1z/sqlite.h"
@@ -53,6 +55,23 @@ TEST_F(Pages, ARecordHasThePagesThatItFillsAndNoMore) {
       EXPECT_FALSE(Walk(changed).ok()) << "page " << page << ", byte " << byte;
     }
   }
+}
+
+TEST(PageRecords, ValuesFillTheirRecord) {
+  const auto parses = [](std::string_view record) {
+    std::vector<PageValue> values;
+    return ParseRecord(record, &values);
+  };
+  using namespace std::string_view_literals;
+  // A header of three bytes, text of one, text of two.
+  EXPECT_TRUE(parses("\x03\x0F\x11" "abc"sv));
+  EXPECT_FALSE(parses("\x03\x0F\x13" "abc"sv)) << "too few bytes";
+  EXPECT_FALSE(parses("\x03\x0F\x0D" "abc"sv)) << "bytes that are no value's";
+  EXPECT_FALSE(parses("\x03\x0F\x11" "abcd"sv));
+  EXPECT_TRUE(parses("\x01"sv));
+  EXPECT_FALSE(parses("\x00"sv)) << "a header that ends before it begins";
+  EXPECT_FALSE(parses("\x03\x0F"sv));
+  EXPECT_FALSE(parses(""sv));
 }
 
 }  // namespace

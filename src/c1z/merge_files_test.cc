@@ -290,5 +290,33 @@ TEST_F(MergeFiles, DamagedBasesAreNeverEdited) {
   EXPECT_LT(edited, 30);
 }
 
+TEST_F(MergeFiles, AStatementThatMakesAnotherKeyIsNotEdited) {
+  auto random = SeededRandom();
+  RandomFile file(&random);
+  const std::string base = directory_.path() + "/base.c1z";
+  const std::string partial = directory_.path() + "/partial.c1z";
+  const std::string database = directory_.path() + "/made.db";
+  file.Write(base, "3AKrFfy3kUrti6RckrYBwUorila", true, 100);
+  file.Write(partial, "3AKrFfy3kUrti6RckrYBwUorilb", false, 10);
+  for (const char* table : {"v1_sync_runs", "v1_grants", "v1_connector_sessions"}) {
+    SCOPED_TRACE(table);
+    fs::remove(database);
+    ASSERT_TRUE(ExtractDatabase(base, database, {}).ok());
+    std::ifstream in(database, std::ios::binary);
+    std::string bytes{std::istreambuf_iterator<char>(in), {}};
+    const std::size_t statement = bytes.find(std::string("CREATE TABLE ") + table);
+    const std::size_t type = bytes.find("integer primary key", statement);
+    ASSERT_LT(type, statement + 100);
+    bytes[type + 5] = '\xF6';  // the key is no row id any more, and needs an index that is not there
+    std::ofstream(database, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    const std::string damaged = directory_.path() + "/damaged.c1z";
+    ASSERT_TRUE(WrapDatabase(database, damaged, 1).ok());
+    std::string why;
+    const auto merged = MergeByEditing({{damaged, ""}, {partial, ""}}, directory_.path() + "/edited.c1z",
+                                       Options(sync::Ties::kFirst), {}, &why);
+    EXPECT_TRUE(!merged.ok() || !*merged);
+  }
+}
+
 }  // namespace
 }  // namespace vellum::c1z

@@ -111,12 +111,23 @@ class SchemaReader {
         return NotPlain(name + " declares " + table.columns.back() + " as " + Printable(info.Bytes(2)));
       }
     }
+    VELLUM_TRY(CheckNoneOfItsOwn(name));
     for (const std::string& column : wanted) {
       if (table.Column(column) == kRowId) return NotPlain(name + " is of an older schema: it lacks " + column);
     }
     schema_.objects.push_back({schema_.tables.size(), std::nullopt});
     schema_.tables.push_back(std::move(table));
     return {};
+  }
+
+  /// A primary key that is not the row id has an index without a statement.
+  Status CheckNoneOfItsOwn(const std::string& table) {
+    VELLUM_ASSIGN_OR_RETURN(Statement list, database_->Prepare("PRAGMA index_list(" + table + ")"));
+    for (;;) {
+      VELLUM_ASSIGN_OR_RETURN(const bool row, list.Step());
+      if (!row) return {};
+      if (list.Bytes(3) != "c") return NotPlain(table + " has an index of its own");
+    }
   }
 
   struct Listed {

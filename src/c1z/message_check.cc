@@ -1,6 +1,5 @@
 #include "c1z/message_check.h"
 
-#include <algorithm>
 #include <array>
 #include <climits>
 #include <cstdint>
@@ -9,6 +8,7 @@
 #include "base/utf8.h"
 #include "c1/connector/v2/connector.pb.h"
 #include "c1z/record_fields.h"
+#include "c1z/v3/wire.h"
 
 namespace vellum::c1z {
 namespace {
@@ -32,7 +32,7 @@ struct Shape {
     Look look = Look::kSkip;
     const Shape* shape = nullptr;
   };
-  /// By number. Others have tags of two bytes, which are not looked at here.
+  /// By number. Messages with others are decoded.
   std::array<Field, 16> fields;
 };
 
@@ -58,73 +58,19 @@ class Shapes {
   std::map<const Descriptor*, Shape> shapes_;
 };
 
-/// Fields in the forms in which they are written; another form is not for this reader to judge.
-class PlainFields {
- public:
-  explicit PlainFields(std::string_view message) : at_(message.data()), end_(at_ + message.size()) {}
-
-  bool AtEnd() const { return at_ == end_; }
-  /// False: no such field. `bytes` is what a field with a length holds, and nothing of others.
-  bool Take(std::size_t* number, std::string_view* bytes) {
-    const auto tag = static_cast<std::uint8_t>(*at_++);
-    *number = tag >> 3;
-    *bytes = {};
-    if (*number == 0 || tag >= 0x80) return false;
-    std::uint64_t ignored = 0;
-    switch (tag & 7) {
-      case 0: return Varint(9, &ignored);
-      case 1: return Skip(8);
-      case 2: {
-        std::uint64_t size = 0;
-        if (!Varint(4, &size)) return false;
-        *bytes = {at_, static_cast<std::size_t>(std::min(size, static_cast<std::uint64_t>(end_ - at_)))};
-        return Skip(size);
-      }
-      case 5: return Skip(4);
-      default: return false;
-    }
-  }
-
- private:
-  bool Varint(int bytes_max, std::uint64_t* value) {
-    for (int i = 0; i < bytes_max && at_ != end_; ++i) {
-      const auto byte = static_cast<std::uint8_t>(*at_++);
-      *value |= std::uint64_t{byte & 0x7Fu} << (7 * i);
-      if (byte < 0x80) return true;
-    }
-    return false;
-  }
-  bool Skip(std::uint64_t bytes) {
-    if (bytes > static_cast<std::uint64_t>(end_ - at_)) return false;
-    at_ += bytes;
-    return true;
-  }
-
-  const char* at_;
-  const char* const end_;
-};
-
 /// True: protobuf reads the message. False: it may.
 bool IsPlain(const Shape& shape, std::string_view message, int depth) {
   if (depth > kDepthMax) return false;
-  PlainFields fields(message);
-  while (!fields.AtEnd()) {
-    std::size_t number = 0;
-    std::string_view bytes;
-    if (!fields.Take(&number, &bytes)) return false;
-    const Shape::Field& field = shape.fields[number];
-    switch (field.look) {
-      case Shape::Look::kSkip: break;
-      case Shape::Look::kText:
-        if (!IsUtf8(bytes)) return false;
-        break;
-      case Shape::Look::kMessage:
-        if (!IsPlain(*field.shape, bytes, depth + 1)) return false;
-        break;
-      case Shape::Look::kDecode: return false;
-    }
+  v3::WireReader reader(message);
+  for (v3::WireField field; reader.Next(&field);) {
+    if (field.number >= shape.fields.size()) return false;
+    const Shape::Field& known = shape.fields[field.number];
+    if (known.look == Shape::Look::kDecode) return false;
+    if (field.type != 2) continue;  // what should have a length, and has none, is a field that nobody knows
+    if (known.look == Shape::Look::kText && !IsUtf8(field.bytes)) return false;
+    if (known.look == Shape::Look::kMessage && !IsPlain(*known.shape, field.bytes, depth + 1)) return false;
   }
-  return true;
+  return !reader.damaged();
 }
 
 template <typename Message>

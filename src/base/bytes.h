@@ -1,5 +1,7 @@
 #pragma once
 
+#include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -23,6 +25,10 @@ inline std::size_t WriteVarint(char* out, std::uint64_t value) {
   return size;
 }
 void AppendVarint(std::string* out, std::uint64_t value);
+/// How many bytes it takes.
+constexpr std::size_t VarintSize(std::uint64_t value) {
+  return (static_cast<std::size_t>(std::bit_width(value | 1)) + 6) / 7;
+}
 /// Maps small negative numbers to small varints: 0, -1, 1, -2 become 0, 1, 2, 3.
 void AppendZigzag(std::string* out, std::int64_t value);
 /// Length as a varint, then the bytes.

@@ -8,7 +8,7 @@
 #include "base/utf8.h"
 #include "c1/connector/v2/connector.pb.h"
 #include "c1z/record_fields.h"
-#include "c1z/v3/wire.h"
+#include "c1z/wire_reader.h"
 
 namespace vellum::c1z {
 namespace {
@@ -61,8 +61,8 @@ class Shapes {
 /// True: protobuf reads the message. False: it may.
 bool IsPlain(const Shape& shape, std::string_view message, int depth) {
   if (depth > kDepthMax) return false;
-  v3::WireReader reader(message);
-  for (v3::WireField field; reader.Next(&field);) {
+  WireReader reader(message);
+  for (WireField field; reader.Next(&field);) {
     if (field.number >= shape.fields.size()) return false;
     const Shape::Field& known = shape.fields[field.number];
     if (known.look == Shape::Look::kDecode) return false;

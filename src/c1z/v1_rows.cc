@@ -4,9 +4,9 @@
 
 #include <algorithm>
 
-#include "base/bytes.h"
 #include "c1/connector/v2/connector.pb.h"
 #include "c1z/v1_reader.h"
+#include "c1z/wire_reader.h"
 #include "sync/codec.h"
 
 namespace vellum::c1z {
@@ -19,131 +19,69 @@ bool IsBlank(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c == ' ' || (c >= '\t' && c <= '\r'); });
 }
 
-/// One field of an encoded message after the other.
-class Fields {
- public:
-  explicit Fields(std::string_view message) : rest_(message) {}
-
-  /// False at the end, and for bytes that are no field: then ok() is false.
-  bool Next() {
-    if (rest_.empty()) return false;
-    const std::string_view before = rest_;
-    std::uint64_t tag = 0;
-    ok_ = Take(&tag) && tag >> 3 != 0 && tag >> 3 <= kNumberMax;
-    if (!ok_) return false;
-    number_ = tag >> 3;
-    bytes_.reset();
-    std::uint64_t size = 0;
-    switch (tag & 7) {
-      case 0: ok_ = Take(&size); break;
-      case 1: ok_ = Skip(8); break;
-      case 2:
-        ok_ = Take(&size);
-        if (ok_ && size <= rest_.size()) bytes_ = rest_.substr(0, static_cast<std::size_t>(size));
-        ok_ = ok_ && Skip(size);
-        break;
-      case 5: ok_ = Skip(4); break;
-      default: ok_ = false;
-    }
-    whole_ = before.substr(0, before.size() - rest_.size());
-    return ok_;
-  }
-  bool ok() const { return ok_; }
-  bool Is(std::uint64_t number) const { return number_ == number && bytes_; }
-  std::string_view bytes() const { return *bytes_; }
-  std::string_view whole() const { return whole_; }  ///< Tag included.
-
- private:
-  static constexpr std::uint64_t kNumberMax = (1u << 29) - 1;
-
-  bool Take(std::uint64_t* varint) {
-    if (!rest_.empty() && static_cast<std::uint8_t>(rest_.front()) < 0x80) {  // nearly all
-      *varint = static_cast<std::uint8_t>(rest_.front());
-      rest_.remove_prefix(1);
-      return true;
-    }
-    ByteReader reader(rest_);
-    const auto taken = reader.ReadVarint();
-    rest_ = reader.rest();
-    *varint = taken.value_or(0);
-    return taken.has_value();
-  }
-  bool Skip(std::uint64_t bytes) {
-    if (bytes > rest_.size()) return false;
-    rest_.remove_prefix(static_cast<std::size_t>(bytes));
-    return true;
-  }
-
-  std::string_view rest_;
-  std::uint64_t number_ = 0;
-  std::optional<std::string_view> bytes_;
-  std::string_view whole_;
-  bool ok_ = true;
-};
-
 /// c1.connector.v2.ResourceId. A message field that occurs twice is merged: later parts win, here and below.
 bool ReadResourceId(std::string_view message, std::string_view* type_id, std::string_view* id) {
-  Fields fields(message);
-  while (fields.Next()) {
-    if (fields.Is(1)) *type_id = fields.bytes();
-    if (fields.Is(2)) *id = fields.bytes();
+  WireReader reader(message);
+  for (WireField field; reader.Next(&field);) {
+    if (field.Holds(1)) *type_id = field.bytes;
+    if (field.Holds(2)) *id = field.bytes;
   }
-  return fields.ok();
+  return !reader.damaged();
 }
 
 /// The id of a c1.connector.v2.Resource.
 bool ReadIdOfResource(std::string_view message, std::string_view* type_id, std::string_view* id) {
-  Fields fields(message);
-  while (fields.Next()) {
-    if (fields.Is(1) && !ReadResourceId(fields.bytes(), type_id, id)) return false;
+  WireReader reader(message);
+  for (WireField field; reader.Next(&field);) {
+    if (field.Holds(1) && !ReadResourceId(field.bytes, type_id, id)) return false;
   }
-  return fields.ok();
+  return !reader.damaged();
 }
 
 /// Entitlement: its resource's id and its own.
 bool ReadEntitlement(std::string_view message, std::string_view* type_id, std::string_view* resource_id,
                      std::string_view* id) {
-  Fields fields(message);
-  while (fields.Next()) {
-    if (fields.Is(1) && !ReadIdOfResource(fields.bytes(), type_id, resource_id)) return false;
-    if (fields.Is(2)) *id = fields.bytes();
+  WireReader reader(message);
+  for (WireField field; reader.Next(&field);) {
+    if (field.Holds(1) && !ReadIdOfResource(field.bytes, type_id, resource_id)) return false;
+    if (field.Holds(2)) *id = field.bytes;
   }
-  return fields.ok();
+  return !reader.damaged();
 }
 
 bool ReadResource(std::string_view message, MessageIdentity* identity) {
-  Fields fields(message);
-  while (fields.Next()) {
-    if (fields.Is(1) && !ReadResourceId(fields.bytes(), &identity->type_id, &identity->id)) return false;
-    if (fields.Is(2) && !ReadResourceId(fields.bytes(), &identity->parent_type_id, &identity->parent_id)) return false;
+  WireReader reader(message);
+  for (WireField field; reader.Next(&field);) {
+    if (field.Holds(1) && !ReadResourceId(field.bytes, &identity->type_id, &identity->id)) return false;
+    if (field.Holds(2) && !ReadResourceId(field.bytes, &identity->parent_type_id, &identity->parent_id)) return false;
   }
-  return fields.ok();
+  return !reader.damaged();
 }
 
 bool ReadGrant(std::string_view message, MessageIdentity* identity) {
-  Fields fields(message);
-  while (fields.Next()) {
-    if (fields.Is(1)) {
+  WireReader reader(message);
+  for (WireField field; reader.Next(&field);) {
+    if (field.Holds(1)) {
       identity->has_bodies = true;
-      if (!ReadEntitlement(fields.bytes(), &identity->type_id, &identity->resource_id, &identity->entitlement_id)) {
+      if (!ReadEntitlement(field.bytes, &identity->type_id, &identity->resource_id, &identity->entitlement_id)) {
         return false;
       }
     }
-    if (fields.Is(2)) {
+    if (field.Holds(2)) {
       identity->has_bodies = true;
-      if (!ReadIdOfResource(fields.bytes(), &identity->principal_type_id, &identity->principal_id)) return false;
+      if (!ReadIdOfResource(field.bytes, &identity->principal_type_id, &identity->principal_id)) return false;
     }
-    if (fields.Is(3)) identity->id = fields.bytes();
+    if (field.Holds(3)) identity->id = field.bytes;
   }
-  return fields.ok();
+  return !reader.damaged();
 }
 
 bool ReadResourceType(std::string_view message, MessageIdentity* identity) {
-  Fields fields(message);
-  while (fields.Next()) {
-    if (fields.Is(1)) identity->id = fields.bytes();
+  WireReader reader(message);
+  for (WireField field; reader.Next(&field);) {
+    if (field.Holds(1)) identity->id = field.bytes;
   }
-  return fields.ok();
+  return !reader.damaged();
 }
 
 /// Whether the message names a part and the column names another.
@@ -190,13 +128,13 @@ std::optional<MessageIdentity> ReadMessageIdentity(RecordType type, std::string_
 
 std::optional<Expansion> ExtractExpansion(std::string_view grant_message) {
   Expansion result;
-  Fields fields(grant_message);
-  while (fields.Next()) {
+  WireReader reader(grant_message);
+  for (WireField field; reader.Next(&field);) {
     google::protobuf::Any annotation;
-    if (!fields.Is(4) || fields.bytes().find(kExpandable) == std::string_view::npos ||
-        !annotation.ParseFromArray(fields.bytes().data(), static_cast<int>(fields.bytes().size())) ||
+    if (!field.Holds(4) || field.bytes.find(kExpandable) == std::string_view::npos ||
+        !annotation.ParseFromArray(field.bytes.data(), static_cast<int>(field.bytes.size())) ||
         !std::string_view(annotation.type_url()).ends_with(kExpandable)) {
-      result.message.append(fields.whole());
+      result.message.append(field.whole);
       continue;
     }
     c1::connector::v2::GrantExpandable expandable;
@@ -205,7 +143,7 @@ std::optional<Expansion> ExtractExpansion(std::string_view grant_message) {
                                  [](const std::string& id) { return !IsBlank(id); });
     if (any) result.expansion = annotation.value();
   }
-  return fields.ok() ? std::optional(std::move(result)) : std::nullopt;
+  return !reader.damaged() ? std::optional(std::move(result)) : std::nullopt;
 }
 
 namespace {

@@ -1,6 +1,5 @@
 #include "rpc/encode.h"
 
-#include <bit>
 #include <memory>
 #include <utility>
 #include <variant>
@@ -22,10 +21,6 @@ constexpr std::size_t kHeaderBytes = 80;
 
 constexpr std::uint64_t kVarintType = 0;
 constexpr std::uint64_t kLengthType = 2;
-
-std::size_t VarintSize(std::uint64_t value) {
-  return (static_cast<std::size_t>(std::bit_width(value | 1)) + 6) / 7;
-}
 
 std::uint64_t Tag(int field, std::uint64_t type) { return static_cast<std::uint64_t>(field) << 3 | type; }
 

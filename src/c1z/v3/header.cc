@@ -3,7 +3,7 @@
 #include "base/bytes.h"
 #include "base/utf8.h"
 #include "c1z/v3/bytes.h"
-#include "c1z/v3/wire.h"
+#include "c1z/wire_reader.h"
 
 namespace vellum::c1z::v3 {
 namespace {

@@ -16,7 +16,7 @@
 #include "c1z/v3/row_block.h"
 #include "c1z/v3/scan.h"
 #include "c1z/v3/test_writer.h"
-#include "c1z/v3/wire.h"
+#include "c1z/wire_reader.h"
 
 /// The layers of the v3 reader, each alone: bytes that a real file holds, and tables of every form.
 namespace vellum::c1z::v3 {

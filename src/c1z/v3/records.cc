@@ -7,7 +7,7 @@
 #include "base/utf8.h"
 #include "c1z/v3/bytes.h"
 #include "c1z/v3/header.h"
-#include "c1z/v3/wire.h"
+#include "c1z/wire_reader.h"
 #include "sync/codec.h"
 
 namespace vellum::c1z::v3 {

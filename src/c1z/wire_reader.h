@@ -6,7 +6,7 @@
 
 #include "base/bytes.h"
 
-namespace vellum::c1z::v3 {
+namespace vellum::c1z {
 
 /// One field of an encoded protobuf message.
 struct WireField {
@@ -15,6 +15,9 @@ struct WireField {
   std::uint64_t value = 0;      ///< Types 0, 1, 5.
   std::string_view bytes;       ///< Type 2.
   std::string_view whole;       ///< Tag and all.
+
+  /// Bytes (a message, a text) with this number.
+  bool Holds(std::uint64_t wanted) const { return number == wanted && type == 2; }
 };
 
 /// Walks the fields of a message that nobody vouches for. Inline, because it is run for every part of every record.
@@ -88,11 +91,4 @@ class WireReader {
   bool damaged_ = false;
 };
 
-/// The bytes that AppendVarint writes.
-constexpr std::size_t VarintSize(std::uint64_t value) {
-  std::size_t size = 1;
-  for (; value >= 0x80; value >>= 7) ++size;
-  return size;
-}
-
-}  // namespace vellum::c1z::v3
+}  // namespace vellum::c1z

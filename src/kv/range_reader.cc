@@ -1,5 +1,6 @@
 // Range requests, with the order of evaluation and the quirks of etcd.
 #include <algorithm>
+#include <compare>
 #include <limits>
 #include <optional>
 #include <utility>
@@ -49,24 +50,28 @@ bool Passes(const RangeRequest& request, const Record& record) {
   return true;
 }
 
-/// Orders by the target; descending: the other way round.
+/// Orders by the target; descending: the other way round. What is equal there stays in the order of the keys, as in etcd, whose
+/// sort keeps the order of equal ones up to twelve.
 class Before {
  public:
   explicit Before(const Plan& plan) : target_(plan.target), descending_(plan.descending) {}
   bool operator()(const KeyValue& left, const KeyValue& right) const {
-    const KeyValue& a = descending_ ? right : left;
-    const KeyValue& b = descending_ ? left : right;
-    switch (target_) {
-      case SortTarget::kKey: return a.key < b.key;
-      case SortTarget::kVersion: return a.version < b.version;
-      case SortTarget::kCreate: return a.create_revision < b.create_revision;
-      case SortTarget::kMod: return a.mod_revision < b.mod_revision;
-      case SortTarget::kValue: return a.value < b.value;
-    }
-    return false;
+    if (const std::strong_ordering order = Compare(left, right); order != 0) return descending_ ? order > 0 : order < 0;
+    return left.key < right.key;
   }
 
  private:
+  std::strong_ordering Compare(const KeyValue& a, const KeyValue& b) const {
+    switch (target_) {
+      case SortTarget::kKey: return a.key <=> b.key;
+      case SortTarget::kVersion: return a.version <=> b.version;
+      case SortTarget::kCreate: return a.create_revision <=> b.create_revision;
+      case SortTarget::kMod: return a.mod_revision <=> b.mod_revision;
+      case SortTarget::kValue: return a.value <=> b.value;
+    }
+    return std::strong_ordering::equal;
+  }
+
   const SortTarget target_;
   const bool descending_;
 };

@@ -19,6 +19,9 @@ namespace http = boost::beast::http;
 // Input that may wait while a request is being answered: enough for a few pipelined requests.
 constexpr std::size_t kPipelinedBytesMax = 64u << 10;
 
+// What a body in chunks ends with at least: "0", and two ends of lines.
+constexpr std::size_t kLastChunkBytesMin = 5;
+
 std::string_view ReasonPhrase(int status) {
   const auto phrase = http::obsolete_reason(static_cast<http::status>(status));
   return {phrase.data(), phrase.size()};
@@ -163,6 +166,9 @@ class Http1Session final : public Session {
         request_begun_ = true;
         ArmTimer(context_.options->first_byte_timeout, CloseReason::kFirstByte);
       }
+      // With fewer bytes the body cannot be whole; and asked a second time about the beginning of a last chunk, Beast asserts that
+      // there are as many.
+      if (header_seen_ && parser_->chunked() && waiting().size() < kLastChunkBytesMin) return;
       boost::system::error_code error;
       const std::size_t used = parser_->put(boost::asio::buffer(waiting().data(), waiting().size()), error);
       parsed_ += used;

@@ -73,6 +73,22 @@ TEST(WireHttp1, ChunkedBodies) {
   EXPECT_TRUE(EndsWith(ReadAnswers(&socket, "|abcdefg"), "|abcdefg"));
 }
 
+// Beast asserts that it has five bytes when it looks at the beginning of a last chunk again.
+TEST(WireHttp1, TheBeginningOfALastChunk) {
+  TestServer server;
+  const std::string start = "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+  for (const char* piece : {"0", "0\r", "0\r\n", "0\r\nP", "0\r\n\r", "1\r\na\r\n0\r\nP", "P"}) {
+    TestSocket socket(server.address());
+    ASSERT_TRUE(socket.Write(start + piece));
+    socket.HalfClose();
+    socket.ReadToEnd();
+    EXPECT_TRUE(socket.at_end()) << piece;
+  }
+  TestSocket socket(server.address());
+  ASSERT_TRUE(socket.Write(start + "0\r\n\r\n"));
+  EXPECT_TRUE(EndsWith(ReadAnswers(&socket, "|"), "|"));
+}
+
 TEST(WireHttp1, ContinueIsSaidBeforeTheBody) {
   TestServer server;
   TestSocket socket(server.address());

@@ -107,6 +107,7 @@ std::vector<std::string> Seeds() {
   return {
       "GET /health HTTP/1.1\r\nHost: a\r\n\r\n",
       "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+      "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nP",
       opening + Frame(1, 4, 1, Headers("/x.Y/Unary")) + Frame(0, 1, 1, message),
       opening + Frame(1, 4, 1, Headers("/x.Y/Stream")) + Frame(0, 0, 1, message + message) + Frame(3, 0, 1, std::string("\0\0\0\x08", 4)),
       opening + Frame(6, 0, 0, "12345678") + Frame(8, 0, 0, std::string("\0\1\0\0", 4)) + Frame(7, 0, 0, std::string(8, '\0')),

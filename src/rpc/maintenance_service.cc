@@ -59,9 +59,9 @@ void ServerStatus(const CorePtr& core, const Reply& reply) {
     response.set_dbsizequota(core->engine().ShownQuota());
     response.mutable_downgradeinfo();
     for (const kv::AlarmEntry& entry : info.alarms) {
-      // With the blank at the end that clients of etcd see there.
-      response.add_errors("memberID:" + std::to_string(entry.member_id) + " alarm:" +
-                          std::string(AlarmName(entry.alarm)) + " ");
+      // With the blank at the end that clients of etcd see there, and without a member that is 0.
+      const std::string member = entry.member_id == 0 ? "" : "memberID:" + std::to_string(entry.member_id) + " ";
+      response.add_errors(member + "alarm:" + std::string(AlarmName(entry.alarm)) + " ");
     }
     if (!info.writer.ok()) response.add_errors(ToWire(info.writer).message());
     reply.Finish(response);

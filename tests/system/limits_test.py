@@ -243,6 +243,10 @@ class Space(ClientTest):
         client.maintenance.Alarm(pb.AlarmRequest(action=pb.AlarmRequest.ACTIVATE, **corrupt))
         self.assert_error(15, "etcdserver: corrupt cluster", client.put, b"k")
         self.assertEqual(client.get(b"k").count, 0)
+        client.maintenance.Alarm(pb.AlarmRequest(action=pb.AlarmRequest.ACTIVATE, alarm=pb.NOSPACE))
+        self.assertCountEqual(client.maintenance.Status(pb.StatusRequest()).errors,
+                              ["alarm:NOSPACE ", f"memberID:{member} alarm:CORRUPT "])
+        client.maintenance.Alarm(pb.AlarmRequest(action=pb.AlarmRequest.DEACTIVATE, alarm=pb.NOSPACE))
         server.restart()
         client = self.connect(server)
         self.assert_error(15, "etcdserver: corrupt cluster", client.put, b"k")

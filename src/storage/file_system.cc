@@ -59,7 +59,10 @@ class GuardedLog final : public GuardedFile {
   GuardedLog(std::unique_ptr<rocksdb::FSWritableFile> file, std::unique_ptr<rocksdb::FSRandomRWFile> zeros,
              std::shared_ptr<LogHealth> health, std::shared_ptr<LogOrder> order)
       : GuardedFile(std::move(file), std::move(health)), zeros_(std::move(zeros)), order_(std::move(order)) {}
-  ~GuardedLog() override { Leave(); }
+  ~GuardedLog() override {
+    Leave();
+    SetAhead(0);
+  }
 
   IOStatus Append(const rocksdb::Slice& data, const IOOptions& options, IODebugContext* debug) override {
     IOStatus status = BeforeAppend(options, debug);
@@ -80,12 +83,18 @@ class GuardedLog final : public GuardedFile {
   void SetPreallocationBlockSize(std::size_t size) override {
     target()->SetPreallocationBlockSize(std::min(size, kPreallocatedBytes));
   }
+  /// Takes space ahead, when what there is of it does not suffice.
+  void PrepareWrite(std::size_t offset, std::size_t size, const IOOptions& options, IODebugContext* debug) override {
+    target()->PrepareWrite(offset, size, options, debug);
+    NoteAhead();
+  }
   IOStatus Close(const IOOptions& options, IODebugContext* debug) override {
     // Once it is closed, a newer log cannot sync it any more.
     IOStatus synced;
     if (dirty_.load()) synced = SyncData(options, debug);
     Leave();
     IOStatus closed = target()->Close(options, debug);
+    SetAhead(0);  // only now is the file as long as what was written to it
     return synced.ok() ? closed : synced;
   }
 
@@ -108,13 +117,18 @@ class GuardedLog final : public GuardedFile {
   }
   IOStatus AfterAppend(IOStatus status, std::uint64_t bytes, const IOOptions& options, IODebugContext* debug) {
     bytes_ += bytes;
+    const std::uint64_t taken = NoteAhead();
+    if (status.ok() && bytes <= kSmallAppendBytes) WriteZeros(taken, options, debug);
+    return Remember(std::move(status));
+  }
+  /// How far the file reaches.
+  std::uint64_t NoteAhead() {
     std::size_t block = 0;
     std::size_t blocks = 0;
     target()->GetPreallocationStatus(&block, &blocks);
     const std::uint64_t taken = static_cast<std::uint64_t>(block) * blocks;
     SetAhead(taken > bytes_ ? taken - bytes_ : 0);
-    if (status.ok() && bytes <= kSmallAppendBytes) WriteZeros(taken, options, debug);
-    return Remember(std::move(status));
+    return taken;
   }
   /// Writes the zeros that the space ahead reads as anyway. A file system notes for each block whether it was ever written:
   /// without them each sync of new blocks writes such notes besides the data. Large appends need fewer syncs than that costs.
@@ -142,7 +156,6 @@ class GuardedLog final : public GuardedFile {
     return status;
   }
   void Leave() {
-    SetAhead(0);
     MutexLock lock(&order_->mu);
     if (order_->newest == this) order_->newest = nullptr;
   }

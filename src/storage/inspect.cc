@@ -46,15 +46,27 @@ std::optional<std::uint64_t> ReadProperty(const Core& core, const std::string& n
 
 std::uint64_t PropertyOrZero(const Core& core, const std::string& name) { return ReadProperty(core, name).value_or(0); }
 
-std::uint64_t WalBytes(const Core& core) {
+std::uint64_t LogFileBytes(const Core& core) {
   std::vector<rocksdb::Env::FileAttributes> files;
   if (!core.parts().env->GetChildrenFileAttributes(core.path(), &files).ok()) return 0;
   std::uint64_t bytes = 0;
   for (const auto& file : files) {
     if (file.name.ends_with(".log")) bytes += file.size_bytes;
   }
-  // What was taken ahead is not content, and is read last: it may just have been closed.
-  return bytes - std::min(bytes, core.parts().log_health->bytes_ahead());
+  return bytes;
+}
+
+/// What was taken ahead is not content. A log that is closed meanwhile may be seen before or after its end was cut: then once more.
+std::uint64_t WalBytes(const Core& core) {
+  constexpr int kAttemptsMax = 3;
+  const LogHealth& logs = *core.parts().log_health;
+  std::uint64_t bytes = 0, ahead = 0;
+  for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
+    ahead = logs.bytes_ahead();
+    bytes = LogFileBytes(core);
+    if (logs.bytes_ahead() == ahead) break;
+  }
+  return bytes - std::min(bytes, ahead);
 }
 
 std::uint64_t LevelZeroFiles(const Core& core) {
